@@ -1,0 +1,48 @@
+// The address map: which device answers which port or guest-physical address. Lookups are safe against concurrent
+// changes (a BAR moved by one vCPU while another accesses it).
+#pragma once
+#include <memory>
+#include <optional>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/types.hpp"
+
+namespace nagaya::bus {
+
+/// Answers accesses at offsets into its own range. `data.size()`: port 1, 2, 4; MMIO 1..8. Called on vCPU threads, also
+/// several at once: a device locks itself. Any size and offset may come; what makes no sense reads as all ones and
+/// ignores writes.
+class IoTarget {
+ public:
+  virtual ~IoTarget() = default;
+  virtual void io_read(u64 offset, std::span<u8> data) = 0;
+  virtual void io_write(u64 offset, std::span<const u8> data) = 0;
+};
+
+/// One address space (ports, or guest-physical). Unclaimed reads give all ones; unclaimed writes are dropped.
+class AddressMap {
+ public:
+  /// Claims [start, start+size). Error when it overlaps another claim.
+  Result<> add(u64 start, u64 size, IoTarget& target, std::string name);
+  void remove(u64 start);
+  void read(u64 address, std::span<u8> data) const;
+  void write(u64 address, std::span<const u8> data) const;
+  /// True when the address belongs to some target.
+  [[nodiscard]] bool claims(u64 address) const;
+
+ private:
+  struct Range {
+    u64 start, size;
+    IoTarget* target;
+    std::string name;
+  };
+  [[nodiscard]] const Range* find(u64 address) const;
+  mutable std::shared_mutex mutex_;
+  std::vector<Range> ranges_;  // sorted by start; guarded by mutex_
+};
+
+}  // namespace nagaya::bus
