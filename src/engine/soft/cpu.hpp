@@ -1,0 +1,143 @@
+// The run-time block of one software vCPU. Translated code addresses it through the GS segment base, so every field is at
+// a fixed offset and the type stays standard-layout. While translated code runs, most guest GPRs and the arithmetic
+// flags live in host registers; whenever C++ runs, `s` is complete and current.
+#pragma once
+#include <atomic>
+#include <cstddef>
+
+#include "base/types.hpp"
+#include "x86/cpu_state.hpp"
+
+namespace nagaya::engine {
+class LocalApic;
+class IoHandler;
+struct CpuidEntry;
+}  // namespace nagaya::engine
+
+namespace nagaya::engine::soft {
+
+/// One entry of the inline software TLB. A lookup computes `ea + negtag_*`: a value below 4096 is a hit and the offset
+/// into the page; `host` is the host address of the page. An entry that must miss holds a tag of another set (see
+/// miss_tag), so that no address whatever can hit it.
+struct TlbEntry {
+  u64 negtag_read;
+  u64 negtag_write;
+  u64 host;
+  u64 gpa;  ///< guest-physical page address, for the slow path
+};
+inline constexpr unsigned tlb_bits = 12;
+inline constexpr unsigned tlb_entries = 1u << tlb_bits;
+constexpr u64 tlb_index(u64 linear) { return linear >> 12 & (tlb_entries - 1); }
+constexpr u64 miss_tag(u64 index) { return 0 - ((index ^ 1) << 12); }
+
+/// Which TLB a block uses: fixed when it is translated.
+enum TlbKind : u8 {
+  tlb_supervisor = 0,     ///< CPL < 3, SMAP in force or off
+  tlb_user = 1,           ///< CPL 3
+  tlb_supervisor_ac = 2,  ///< CPL < 3 with CR4.SMAP and RFLAGS.AC set: user pages may be touched
+  tlb_kinds = 3,
+};
+
+/// A direct-mapped cache from RIP (low 16 bits index it) to code, one per block mode in use.
+struct JumpEntry {
+  u64 neg_rip;      ///< hit when rip + neg_rip == 0
+  const void* code;  ///< the block's indirect entry
+};
+inline constexpr unsigned jump_entries = 1u << 16;
+inline constexpr unsigned max_modes = 24;
+
+enum class Access : u8 { read = 0, write = 1, fetch = 2 };
+
+/// An exception raised by the instruction being executed, not yet delivered.
+struct Fault {
+  bool pending = false;
+  u8 vector = 0;
+  bool has_code = false;
+  bool software = false;  ///< INT n / INT3 / INTO: gate DPL is checked, RIP is of the next instruction
+  u32 code = 0;
+  u64 dr6_bits = 0;  ///< for #DB
+};
+
+/// Why translated code came back to the run loop.
+enum class Leave : u32 {
+  none = 0,
+  translate,  ///< no block for s.rip in this mode
+  heavy,      ///< the instruction at s.rip needs execute_heavy
+  halted,
+  kicked,
+  shutdown,
+  internal,   ///< cannot go on; detail in SoftCpu::leave_detail
+};
+
+class SoftVcpu;   // owner: threads, queues, APIC (C++ only)
+class SoftEngine;
+
+struct SoftCpu {
+  // --- first, what translated code touches all the time
+  u32 run_ok;  ///< 0 asks the guest to leave at the next block head (written by other threads)
+  u32 pad0;
+  u64 pc_base;       ///< RIP minus offset-in-page for the block that runs
+  u64 scratch[8];    ///< for translated code within one instruction
+  u64 host_rsp;      ///< stack of the run loop
+  u64 pext_page;     ///< constant ~0xfff
+  u64 pext_index;    ///< constant (tlb_entries-1) << 12
+  u64 saved_flags;
+  u64 ret_slot;
+  u64 lin_seg_base[6];  ///< linear base for ES CS SS DS FS GS as used by inline address computation
+  alignas(64) u8 bounce[8192 + 64];  ///< operands that cross pages or are MMIO: the instruction runs on this copy
+  u64 bounce_ea, bounce_ea2;
+  u32 bounce_size;
+  u32 bounce_write;
+  // --- architectural state; complete whenever C++ runs
+  alignas(64) x86::CpuState s;
+  // --- execution
+  Fault fault;
+  Leave leave;
+  u32 mode_index;  ///< dense index of the current block mode (selects the jump cache)
+  bool heavy;      ///< true while C++ may touch vector registers, call devices and the system
+  bool need_heavy;  ///< set by a light helper that met something only heavy code can do (MMIO, APIC MSR)
+  bool code_dropped;  ///< the block that runs was invalidated by its own store: leave after this instruction
+  bool in_delivery;
+  u64 tsc_offset;
+  u64 host_xcr0;  ///< XSAVE components the engine carries
+  u64 cpuid_signature;
+  const CpuidEntry* cpuid;
+  u32 cpuid_count;
+  u32 id;
+  u32 maxphyaddr;
+  u32 features;  ///< of enum Feature below
+  SoftVcpu* vcpu;
+  SoftEngine* engine;
+  LocalApic* apic;
+  IoHandler* io;
+  const char* leave_detail;
+  u64 counters[32];
+  // --- TLB bookkeeping: indices filled since the last flush, so that a flush costs what was used
+  u32 tlb_log_count[tlb_kinds];
+  u16 tlb_log[tlb_kinds][2048];
+  u32 jump_log_count;
+  u32 jump_log[4096];  ///< mode_index << 16 | index
+  // --- the big tables
+  alignas(4096) TlbEntry tlb[tlb_kinds][tlb_entries];
+  alignas(4096) JumpEntry jump[max_modes][jump_entries];
+};
+
+/// CPUID-derived switches that the system instructions check.
+enum Feature : u32 {
+  feat_pcid = 1 << 0,
+  feat_smep = 1 << 1,
+  feat_smap = 1 << 2,
+  feat_umip = 1 << 3,
+  feat_fsgsbase = 1 << 4,
+  feat_rdtscp = 1 << 5,
+  feat_invpcid = 1 << 6,
+  feat_xsave = 1 << 7,
+  feat_nx = 1 << 8,
+  feat_pdpe1gb = 1 << 9,
+  feat_tsc_deadline = 1 << 10,
+  feat_x2apic = 1 << 11,
+  feat_rdpid = 1 << 12,
+  feat_syscall = 1 << 13,
+};
+
+}  // namespace nagaya::engine::soft
