@@ -101,6 +101,7 @@ struct SoftCpu {
   u64 tsc_offset;
   u64 host_xcr0;  ///< XSAVE components the engine carries
   u64 cpuid_signature;
+  u64 tsc_khz;  ///< frequency of the host's (and so the guest's) TSC, for the paravirtual clock
   const CpuidEntry* cpuid;
   u32 cpuid_count;
   u32 id;

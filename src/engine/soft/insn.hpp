@@ -25,6 +25,12 @@ struct Insn {
   i64 disp = 0;      ///< with base == rip_reg: relative to the next instruction
   u64 imm = 0;       ///< sign-extended where the instruction does so; branch: relative displacement (sign-extended)
   u64 imm2 = 0;      ///< ENTER's level, the selector of a direct far transfer
+  // --- VEX and EVEX forms; reg, rm, vvvv and the index of a VSIB operand are vector register numbers 0..31 there
+  u8 vvvv = no_reg;  ///< the extra source register (VEX.vvvv, with EVEX.V')
+  u8 kmask = 0;      ///< EVEX.aaa: opmask register, 0 = none
+  u8 vlen = 0;       ///< vector length in bytes: 16, 32, 64; MMX forms 8
+  bool zeroing = false, vex = false, evex = false, rex_w = false;  ///< rex_w: REX.W, VEX.W or EVEX.W
+  // `disp` of an EVEX operand has its disp8*N scaling applied.
 };
 
 }  // namespace nagaya::engine::soft

@@ -91,5 +91,7 @@ bool execute_heavy(SoftCpu& cpu, const Insn& insn);
 void store_special(SoftCpu& cpu, u64 gpa, unsigned size);
 /// True when the page holds translated code or is under dirty logging: no write entry may go into the TLB.
 bool page_is_special(SoftCpu& cpu, u64 gpa_page);
+/// KVM_HC_KICK_CPU: wakes the vCPU with this APIC id from HLT. Called heavy only.
+void hypercall_kick(SoftCpu& cpu, u64 apic_id);
 
 }  // namespace nagaya::engine::soft
