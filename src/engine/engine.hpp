@@ -10,6 +10,7 @@
 #include "base/result.hpp"
 #include "base/types.hpp"
 #include "x86/cpu_state.hpp"
+#include "x86/cpuid.hpp"
 #include "x86/irqchip_state.hpp"
 
 namespace nagaya::engine {
@@ -123,12 +124,7 @@ struct IoEvent {
 };
 
 /// CPUID leaves as the guest sees them (engine-independent policy is x86's; the engine takes the final table).
-struct CpuidEntry {
-  u32 function = 0, index = 0;
-  bool significant_index = false;
-  u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
-  bool operator==(const CpuidEntry&) const = default;
-};
+using CpuidEntry = x86::CpuidEntry;
 
 /// One virtual machine's executor.
 class Engine {

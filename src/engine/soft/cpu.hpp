@@ -8,10 +8,13 @@
 #include "base/types.hpp"
 #include "x86/cpu_state.hpp"
 
+namespace nagaya::x86 {
+struct CpuidEntry;
+}
 namespace nagaya::engine {
 class LocalApic;
 class IoHandler;
-struct CpuidEntry;
+using CpuidEntry = x86::CpuidEntry;
 }  // namespace nagaya::engine
 
 namespace nagaya::engine::soft {
