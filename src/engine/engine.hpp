@@ -151,6 +151,10 @@ class Engine {
   /// Interrupt `gsi` on each signal of the eventfd (edge). Only with Capabilities::eventfds.
   [[nodiscard]] virtual Result<> add_irqfd(int eventfd, unsigned gsi) = 0;
   [[nodiscard]] virtual Result<> remove_irqfd(int eventfd, unsigned gsi) = 0;
+  /// The paravirtual clock guests read (KVM clock), nanoseconds since the machine began. It stands in a saved machine and is
+  /// set after the vCPUs' states, so that the guest's monotonic time goes on where it stopped.
+  [[nodiscard]] virtual Result<u64> clock_ns() { return 0; }
+  [[nodiscard]] virtual Result<> set_clock_ns(u64 /*value*/) { return {}; }
   /// One line per counter for a person (exits, translations …), may be empty.
   [[nodiscard]] virtual std::string statistics() const = 0;
 };
