@@ -2,7 +2,6 @@
 // construction apart from `add`/`remove` while the machine is paused. Accesses from devices are copies (a racing guest
 // cannot change what was checked), bounded, and never fault on a bad address: they return an error.
 #pragma once
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <span>
@@ -10,6 +9,8 @@
 
 #include "base/result.hpp"
 #include "base/types.hpp"
+#include "host/fd.hpp"
+#include "host/mapping.hpp"
 
 namespace nagaya::memory {
 
@@ -25,8 +26,8 @@ struct Region {
 class GuestMemory {
  public:
   /// RAM of `size` bytes laid out for a PC: [0, min(size, low_limit)) and the rest from 4 GiB up. Also reserves it lazily:
-  /// no host memory is used before the guest touches it.
-  static Result<std::unique_ptr<GuestMemory>> create(u64 size, u64 low_limit = 3 * GiB);
+  /// no host memory is used before the guest touches it. The default limit is the PC's (x86/pc_layout.hpp).
+  static Result<std::unique_ptr<GuestMemory>> create(u64 size, u64 low_limit = 0xb000'0000);
   ~GuestMemory();
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
@@ -35,7 +36,7 @@ class GuestMemory {
   Result<> add_rom(Gpa gpa, std::span<const u8> content);
   [[nodiscard]] std::span<const Region> regions() const { return regions_; }
   [[nodiscard]] u64 ram_size() const { return ram_size_; }
-  [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] int fd() const { return fd_.get(); }
 
   /// Host address of [gpa, gpa+size) when wholly inside one region (RAM only if `write`), else null. The bytes may change
   /// under the caller: copy before checking.
@@ -44,6 +45,8 @@ class GuestMemory {
   Result<> read(Gpa gpa, std::span<u8> out) const;
   Result<> write(Gpa gpa, std::span<const u8> data);
   Result<> fill(Gpa gpa, u64 size, u8 value);
+  /// Gives all RAM back to the host and makes it read as zeros; ROM stays. No vCPU may run.
+  void zero_ram();
   template <class T>
   Result<T> read_value(Gpa gpa) const {
     T value{};
@@ -65,10 +68,11 @@ class GuestMemory {
  private:
   GuestMemory() = default;
   std::vector<Region> regions_;  // sorted by gpa
-  std::vector<Hva> rom_mappings_;
-  u64 ram_size_ = 0, mapping_size_ = 0;
-  Hva mapping_ = nullptr;
-  int fd_ = -1;
+  [[nodiscard]] const Region* find(Gpa gpa) const;
+  std::vector<host::Mapping> rom_mappings_;
+  u64 ram_size_ = 0;
+  host::Mapping mapping_;
+  host::Fd fd_;
   std::function<void(Gpa, u64)> listener_;
 };
 
