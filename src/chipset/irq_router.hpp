@@ -1,0 +1,36 @@
+// The wiring of interrupt lines: which inputs of the PICs and of the I/O APIC a global system interrupt reaches. What it
+// says must agree with the MADT and MP table (ISA IRQ 0 is I/O APIC pin 2) and with the PCI routing.
+#pragma once
+#include <array>
+#include <mutex>
+
+#include "bus/irq.hpp"
+#include "chipset/apic_bus.hpp"
+#include "chipset/ioapic.hpp"
+#include "chipset/pic.hpp"
+
+namespace nagaya::chipset {
+
+/// GSI 0 (PIT) → PIC IRQ 0 and pin 2; GSI 2 → nothing (the cascade); 1, 3..15 → the same PIC IRQ and pin; 16..23 → that
+/// pin, and for systems without an I/O APIC the PIC's IRQ 10 (even) or 11 (odd), shared and level-triggered.
+class IrqRouter final : public bus::IrqSink {
+ public:
+  /// Connects the PICs' output to LINT0 and the EOI broadcast to the I/O APIC.
+  IrqRouter(Pic& pic, Ioapic& ioapic, ApicBus& apics);
+  /// Value of ELCR that this wiring needs (for Pic's constructor).
+  static constexpr u16 elcr = 1 << 10 | 1 << 11;
+  /// The PIC input that GSI 16..23 shares.
+  static constexpr unsigned pic_irq_of_pci(unsigned gsi) { return gsi % 2 == 0 ? 10 : 11; }
+
+  void set_line(unsigned gsi, bool level) override;
+  void send_msi(u64 address, u32 data) override;
+
+ private:
+  Pic& pic_;
+  Ioapic& ioapic_;
+  ApicBus& apics_;
+  std::mutex mutex_;
+  u32 lines_ = 0;  // levels, for the wired OR into the PICs; guarded by mutex_, which orders changes too
+};
+
+}  // namespace nagaya::chipset
