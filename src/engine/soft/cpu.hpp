@@ -49,6 +49,33 @@ struct JumpEntry {
 inline constexpr unsigned jump_entries = 1u << 16;
 inline constexpr unsigned max_modes = 24;
 
+/// One translation in the second-level TLB: raw rights of the walk, so that one entry serves every kind of access. It is live
+/// while `stamp` is the current stamp of global pages or of the current PCID; a flush only issues a new stamp.
+struct L2Entry {
+  u64 page;    ///< linear page address
+  u64 gpa;     ///< guest-physical page address (4 KiB piece of a large page)
+  u64 stamp;   ///< 0 never matches
+  u64 rights;  ///< of enum Right in light/paging.hpp
+};
+inline constexpr unsigned l2_ways = 4, l2_sets = 2048;
+
+/// What the system half keeps beside the inline tables (light/tlb.cpp).
+struct SystemCache {
+  u64 stamp_counter, stamp_floor, global_stamp;  ///< a PCID's stamp below the floor is stale
+  u64 pcid_stamp[4096];
+  u8 l2_next_way[l2_sets];
+  L2Entry l2[l2_sets][l2_ways];
+  u8 tlb_flags[tlb_kinds][tlb_entries];  ///< per inline entry: in which log, and whether it is global
+  u32 tlb_global_log_count[tlb_kinds];
+  u16 tlb_global_log[tlb_kinds][2048];
+  u32 jump_global_log_count;
+  u32 jump_global_log[16384];
+  u64 jump_pages[256];  ///< filter: hashed pages with entries in the jump cache
+  u64 large_2m[16], large_1g[16];  ///< filters: hashed large pages of which pieces are cached
+  u64 soft_next_rip;  ///< with Fault::software: the RIP to push
+  u8 soft_kind;       ///< with Fault::software: enum SoftInt of light/deliver.hpp
+};
+
 enum class Access : u8 { read = 0, write = 1, fetch = 2 };
 
 /// An exception raised by the instruction being executed, not yet delivered.
@@ -124,6 +151,7 @@ struct SoftCpu {
   // --- the big tables
   alignas(4096) TlbEntry tlb[tlb_kinds][tlb_entries];
   alignas(4096) JumpEntry jump[max_modes][jump_entries];
+  SystemCache sys;
 };
 
 /// CPUID-derived switches that the system instructions check.
