@@ -29,13 +29,16 @@ struct LapicState {
   bool operator==(const LapicState&) const = default;
 };
 
-/// One counter of the 8254.
+/// One counter of the 8254. `read_state`, `write_state`, `rw_mode` and `count_latched`: 1 low byte, 2 high byte, 3 both
+/// (low next), 4 both (high next), 0 none.
 struct PitChannelState {
   u32 count = 0x10000;
   u16 latched_count = 0;
   u8 count_latched = 0, status_latched = 0, status = 0, read_state = 0, write_state = 0, write_latch = 0, rw_mode = 0,
      mode = 0, bcd = 0, gate = 0;
-  u64 elapsed_ns = 0;  ///< since the count was loaded
+  u8 null_count = 0;   ///< a control word was written and no count since (not known by every engine's own PIT: 0 then)
+  u32 reload = 0;      ///< a count written meanwhile, taken over at the next reload; 0 none (likewise)
+  u64 elapsed_ns = 0;  ///< since the count was loaded; stands still while the gate forbids counting
   bool operator==(const PitChannelState&) const = default;
 };
 struct PitState {
