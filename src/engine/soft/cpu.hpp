@@ -132,6 +132,7 @@ struct SoftCpu {
   u64 host_xcr0;  ///< XSAVE components the engine carries
   u64 cpuid_signature;
   u64 tsc_khz;  ///< frequency of the host's (and so the guest's) TSC, for the paravirtual clock
+  u64 kvm_clock_offset;  ///< ns added to the guest TSC (less TSC_ADJUST) in ns to give the paravirtual clock
   const CpuidEntry* cpuid;
   u32 cpuid_count;
   u32 id;
