@@ -1,0 +1,90 @@
+# Everything a person types. The real build is CMake's; this file installs what is missing and calls it.
+# `make help` lists the targets.
+BUILD    ?= build
+JOBS     ?= $(shell nproc)
+CXX_GCC   = g++-12
+CXX_CLANG = clang++-19
+GUEST     = $(BUILD)/guest
+CTEST     = ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j$(JOBS)
+
+# configure FOLDER, C++ compiler, further options: only when the folder is new or the options changed (CMake decides).
+configure = cmake -S . -B $(1) -G Ninja -DCMAKE_CXX_COMPILER=$(2) $(3) >$(1).configure.log 2>&1 || { cat $(1).configure.log; exit 1; }
+
+.PHONY: help run build test test-fast test-slow asan tsan clang fuzz bench kvm-boot guests format clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build guests ## build, then boot an unmodified Debian kernel: a shell on a terminal, else one command
+	@scripts/run-guest -b $(BUILD)
+
+build: ## install what is missing, configure, compile
+	@scripts/install-packages build
+	@mkdir -p $(BUILD)
+	@$(call configure,$(BUILD),$(CXX_GCC))
+	@ninja -C $(BUILD) -j$(JOBS)
+
+guests: ## fetch Debian's kernels and make their RAM disks
+	@scripts/install-packages guest
+	@scripts/guest-images -o $(GUEST) amd64 $(GUEST_EXTRA)
+
+test: GUEST_EXTRA = i386
+test: build guests ## every test: unit, law, conformance, whole guests
+	@scripts/install-packages test
+	@$(CTEST)
+
+test-fast: build ## tests without whole guests
+	@scripts/install-packages test
+	@$(CTEST) -LE slow
+
+test-slow: GUEST_EXTRA = i386
+test-slow: build guests ## only the whole-guest tests
+	@$(CTEST) -L slow
+
+asan: ## unit and small-guest tests under AddressSanitizer and UBSan
+	@scripts/install-packages build test
+	@mkdir -p $(BUILD)/asan
+	@$(call configure,$(BUILD)/asan,$(CXX_GCC),-DNAGAYA_SANITIZE=address$(COMMA)undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo)
+	@ninja -C $(BUILD)/asan -j$(JOBS)
+	@ctest --test-dir $(BUILD)/asan --output-on-failure --no-tests=error -j$(JOBS) -LE slow
+
+tsan: ## unit tests under ThreadSanitizer
+	@scripts/install-packages build test
+	@mkdir -p $(BUILD)/tsan
+	@$(call configure,$(BUILD)/tsan,$(CXX_GCC),-DNAGAYA_SANITIZE=thread)
+	@ninja -C $(BUILD)/tsan -j$(JOBS)
+	@ctest --test-dir $(BUILD)/tsan --output-on-failure --no-tests=error -j$(JOBS) -L unit
+
+clang: ## compile everything with Clang too
+	@scripts/install-packages build clang
+	@mkdir -p $(BUILD)/clang
+	@$(call configure,$(BUILD)/clang,$(CXX_CLANG))
+	@ninja -C $(BUILD)/clang -j$(JOBS)
+
+fuzz: ## run each fuzz target for SECONDS (60)
+	@scripts/install-packages build clang
+	@mkdir -p $(BUILD)/fuzz
+	@$(call configure,$(BUILD)/fuzz,$(CXX_CLANG),-DNAGAYA_FUZZ=ON -DNAGAYA_TESTS=OFF -DNAGAYA_SANITIZE=address$(COMMA)undefined)
+	@ninja -C $(BUILD)/fuzz -j$(JOBS)
+	@scripts/run-fuzzers $(BUILD)/fuzz/fuzz $(or $(SECONDS),60)
+
+bench: build guests ## compare with QEMU's TCG, in one run
+	@scripts/install-packages bench
+	@bench/run -b $(BUILD)
+
+kvm-boot: build guests ## boot Debian on the KVM engine (needs a host whose KVM runs guest kernels)
+	@scripts/run-guest -b $(BUILD) --engine kvm --command 'uname -a; dmesg | grep -i -m1 hypervisor'
+
+format: ## format the sources
+	@scripts/install-packages clang
+	@git ls-files '*.cpp' '*.hpp' | xargs clang-format-19 -i
+
+clean: ## remove what was built; fetched kernels stay (make clean-all removes them too)
+	@test ! -d $(BUILD) || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +
+
+.PHONY: clean-all
+clean-all:
+	@rm -rf $(BUILD)
+
+COMMA := ,
