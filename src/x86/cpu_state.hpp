@@ -106,7 +106,8 @@ struct CpuState {
 
 /// State after power-on/RESET (`bsp`: boot processor bit in APIC base). Intel SDM vol. 3, table 10-1.
 CpuState reset_state(bool bsp);
-/// Applies INIT to a running state (keeps FPU, CR2 etc. as the SDM says) and leaves it in wait_for_sipi.
+/// Applies INIT to a running state (keeps FPU, XCR0, most MSRs as the SDM says). Leaves it in wait_for_sipi, the boot
+/// processor (by its APIC base) running at the reset vector.
 void apply_init(CpuState& state);
 /// Start at vector<<12 after a start-up IPI.
 void apply_sipi(CpuState& state, u8 vector);

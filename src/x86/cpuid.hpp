@@ -48,13 +48,23 @@ struct CpuidPolicy {
 /// The APIC bus (timer) frequency of this machine: 1 GHz, one tick per nanosecond, as KVM's.
 inline constexpr u64 apic_bus_hz = 1'000'000'000;
 
-/// The table one processor shows, from what the engine offers.
+/// What a guest of this machine gets from Linux's KVM interface, if the engine carries it. Asynchronous page faults stay
+/// out: pages in flight are not part of a saved machine.
+inline constexpr u32 default_kvm_features = kvm_clocksource | kvm_nop_io_delay | kvm_clocksource2 | kvm_steal_time |
+                                            kvm_pv_unhalt | kvm_pv_send_ipi | kvm_pv_sched_yield |
+                                            kvm_clocksource_stable;
+
+/// The table one processor shows, from what the engine offers: state that a saved machine does not hold (AMX, MPX, CET,
+/// performance counters, nested virtualization …) is taken out, whatever the engine says.
 [[nodiscard]] std::vector<CpuidEntry> make_cpuid(std::span<const CpuidEntry> offered, const CpuidPolicy& policy);
 
 /// What CPUID answers for (function, index) including the rule for leaves past the end (Intel: the highest basic leaf;
 /// AMD: zeros), from a table.
 [[nodiscard]] std::array<u32, 4> cpuid_lookup(std::span<const CpuidEntry> table, u32 function, u32 index);
 [[nodiscard]] const CpuidEntry* find_cpuid(std::span<const CpuidEntry> table, u32 function, u32 index = 0);
+
+/// `table` with every feature bit cleared that `other` does not have: what a machine may show that is to run on both.
+[[nodiscard]] std::vector<CpuidEntry> intersect_cpuid(std::span<const CpuidEntry> table, std::span<const CpuidEntry> other);
 
 /// Twelve-byte vendor name from leaf 0.
 [[nodiscard]] std::string cpuid_vendor(std::span<const CpuidEntry> table);
