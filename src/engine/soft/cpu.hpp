@@ -78,6 +78,18 @@ struct SystemCache {
 
 enum class Access : u8 { read = 0, write = 1, fetch = 2 };
 
+/// Entry points that translated code jumps to (thunks.cpp).
+enum Thunk : u8 {
+  thunk_lookup,    ///< R11 = RIP: find or make its block
+  thunk_link,      ///< R11 = RIP, RCX = LinkSite: the same, then patch the exit
+  thunk_execute,   ///< R11 = RIP, RCX = Insn: execute it in C++
+  thunk_mem_slow,  ///< R11 = linear address, RCX -> {u32 desc, i32 offset}: continue at RCX + 8 with R11 = host address
+  thunk_commit,    ///< RCX -> {i32 next offset, i32 0}: write back the bounce buffer, continue at RCX + 8
+  thunk_undefined, ///< R11 = RIP: raise #UD
+  thunk_no_fpu,    ///< R11 = RIP: raise #NM
+  thunk_segment,   ///< R11 = offset, RCX -> {u32 size|access<<16|seg<<24, i32 offset}: segment checks, R11 = linear
+};
+
 /// An exception raised by the instruction being executed, not yet delivered.
 struct Fault {
   bool pending = false;
@@ -99,6 +111,9 @@ enum class Leave : u32 {
   internal,   ///< cannot go on; detail in SoftCpu::leave_detail
 };
 
+struct Insn;
+struct Block;
+struct LinkSite;
 class SoftVcpu;   // owner: threads, queues, APIC (C++ only)
 class SoftEngine;
 
@@ -113,6 +128,12 @@ struct SoftCpu {
   u64 pext_index;    ///< constant (tlb_entries-1) << 12
   u64 saved_flags;
   u64 ret_slot;
+  u64 pext_offset;   ///< constant 0xfff
+  LinkSite* link_site;  ///< the exit that asked for a block, to be patched
+  const Insn* insn;  ///< of the block exit that asks for C++ execution
+  const void* thunks[8];  ///< entry points of thunks.cpp, by enum Thunk
+  SoftCpu* self;
+  struct CodeShared* shared;  ///< blocks and memory map of the engine (light/blocks.hpp)
   u64 lin_seg_base[6];  ///< linear base for ES CS SS DS FS GS as used by inline address computation
   alignas(64) u8 bounce[8192 + 64];  ///< operands that cross pages or are MMIO: the instruction runs on this copy
   u64 bounce_ea, bounce_ea2;
@@ -128,6 +149,10 @@ struct SoftCpu {
   bool need_heavy;  ///< set by a light helper that met something only heavy code can do (MMIO, APIC MSR)
   bool code_dropped;  ///< the block that runs was invalidated by its own store: leave after this instruction
   bool in_delivery;
+  bool stepping;      ///< the block that runs is a single instruction (interrupt shadow, TF, breakpoints)
+  bool step_trap;     ///< TF was set when it began
+  bool shadow_served; ///< it ran in an interrupt shadow, which ends with it
+  u32 irq_wanted;     ///< an interrupt waits for IF (or the end of a shadow); written by the owner thread
   u64 tsc_offset;
   u64 host_xcr0;  ///< XSAVE components the engine carries
   u64 cpuid_signature;
@@ -144,6 +169,7 @@ struct SoftCpu {
   IoHandler* io;
   const char* leave_detail;
   u64 counters[32];
+  u32 mode_key;  ///< of mode_index, as last computed
   // --- TLB bookkeeping: indices filled since the last flush, so that a flush costs what was used
   u32 tlb_log_count[tlb_kinds];
   u16 tlb_log[tlb_kinds][2048];

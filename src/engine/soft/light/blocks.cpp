@@ -1,0 +1,155 @@
+#include "engine/soft/light/blocks.hpp"
+
+#include "engine/soft/system.hpp"
+
+namespace nagaya::engine::soft {
+namespace {
+
+unsigned bucket_of(u64 gpa, u32 mode_index) {
+  u64 h = gpa * 0x9e3779b97f4a7c15ull + mode_index * 0xff51afd7ed558ccdull;
+  return static_cast<unsigned>(h >> 47);  // 17 bits
+}
+
+template <class T>
+void store_code(const CodeShared& shared, const u8* rx, T value) {
+  auto* rw = reinterpret_cast<T*>(const_cast<u8*>(rx) + shared.rw_minus_rx);
+  __atomic_store_n(rw, value, __ATOMIC_RELEASE);
+}
+
+void point(const CodeShared& shared, const u8* rel32, const u8* target) {
+  store_code<u32>(shared, rel32, static_cast<u32>(target - (rel32 + 4)));
+}
+
+void unlink_from_page(CodeShared& shared, u64 page, Block& block) {
+  for (Block** p = &shared.page_blocks[page]; *p;) {
+    Block& b = **p;
+    const unsigned slot = b.gpa >> 12 == page ? 0 : 1;
+    if (&b == &block) {
+      *p = b.page_next[slot];
+      break;
+    }
+    p = &b.page_next[slot];
+  }
+  if (!shared.page_blocks[page]) __atomic_and_fetch(&shared.page_flags[page], static_cast<u8>(~page_has_code), __ATOMIC_SEQ_CST);
+}
+
+/// With the lock held: takes a block out of every structure and makes its entries lead to the lookup.
+void kill_block(CodeShared& shared, Block& block) {
+  block.dead = true;
+  auto* prev = &shared.buckets[bucket_of(block.gpa, block.mode_index)];
+  for (Block* b = prev->load(); b; prev = &b->hash_next, b = b->hash_next.load()) {
+    if (b != &block) continue;
+    prev->store(block.hash_next.load());  // block.hash_next stays for readers inside the chain
+    break;
+  }
+  unlink_from_page(shared, block.gpa >> 12, block);
+  if (block.gpa2 != ~0ull) unlink_from_page(shared, block.gpa2 >> 12, block);
+  for (LinkSite* s = block.in; s;) {
+    LinkSite* next = s->next_in;
+    point(shared, s->rel32, s->stub);
+    s->target = nullptr;
+    s->next_in = nullptr;
+    s = next;
+  }
+  block.in = nullptr;
+  // The first 5 of the 8 aligned bytes at the indirect entry become a jump to the dead stub.
+  const u8* entry = block.code + block.indirect_entry;
+  u64 head = *reinterpret_cast<const u64*>(entry);
+  const u32 rel = static_cast<u32>(block.dead_stub - (block.indirect_entry + 5));
+  head = (head & ~0xffffffffffull) | 0xe9 | static_cast<u64>(rel) << 8;
+  store_code<u64>(shared, entry, head);
+  shared.dropped.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Block* find_block(CodeShared& shared, u64 gpa, u32 mode_index, u64 gpa2) {
+  for (Block* b = shared.buckets[bucket_of(gpa, mode_index)].load(std::memory_order_acquire); b; b = b->hash_next.load(std::memory_order_acquire)) {
+    if (b->gpa == gpa && b->mode_index == mode_index && !b->dead && (gpa2 == ~0ull || b->gpa2 == ~0ull || b->gpa2 == gpa2)) return b;
+  }
+  return nullptr;
+}
+
+void insert_block(CodeShared& shared, Block& block) {
+  SpinGuard guard(shared.lock);
+  auto& bucket = shared.buckets[bucket_of(block.gpa, block.mode_index)];
+  block.hash_next.store(bucket.load());
+  const u64 page = block.gpa >> 12;
+  if (page < shared.page_limit) {
+    block.page_next[0] = shared.page_blocks[page];
+    shared.page_blocks[page] = &block;
+  }
+  if (block.gpa2 != ~0ull && block.gpa2 >> 12 < shared.page_limit) {
+    block.page_next[1] = shared.page_blocks[block.gpa2 >> 12];
+    shared.page_blocks[block.gpa2 >> 12] = &block;
+  }
+  bucket.store(&block, std::memory_order_release);
+}
+
+void link(CodeShared& shared, LinkSite& site, Block& target) {
+  SpinGuard guard(shared.lock);
+  if (site.owner->dead || target.dead || site.target) return;
+  site.target = &target;
+  site.next_in = target.in;
+  target.in = &site;
+  point(shared, site.rel32, target.code + (site.checked ? target.checked_entry : target.entry));
+}
+
+void mark_code_page(CodeShared& shared, u64 gpa_page) {
+  const u64 page = gpa_page >> 12;
+  if (page >= shared.page_limit) return;
+  const u8 before = __atomic_fetch_or(&shared.page_flags[page], page_has_code, __ATOMIC_SEQ_CST);
+  if (before & page_has_code) return;
+  const u32 count = shared.cpu_count.load();
+  for (u32 i = 0; i < count; ++i) tlb_protect_gpa(*shared.cpus[i], gpa_page);
+}
+
+bool drop_blocks(CodeShared& shared, u64 gpa, u64 size) {
+  if (size == 0) return false;
+  bool any = false;
+  const u64 last = (gpa + size - 1) >> 12;
+  for (u64 page = gpa >> 12; page <= last && page < shared.page_limit; ++page) {
+    if (!(__atomic_load_n(&shared.page_flags[page], __ATOMIC_SEQ_CST) & page_has_code)) continue;
+    const u64 lo = page == gpa >> 12 ? gpa & 0xfff : 0;
+    const u64 hi = page == last ? ((gpa + size - 1) & 0xfff) + 1 : 4096;
+    SpinGuard guard(shared.lock);
+    for (Block* b = shared.page_blocks[page]; b;) {
+      const unsigned slot = b->gpa >> 12 == page ? 0 : 1;
+      Block* next = b->page_next[slot];
+      const u64 dep_lo = slot == 0 ? b->dep_lo : 0, dep_hi = slot == 0 ? b->dep_hi : b->dep2_hi;
+      if (dep_lo < hi && lo < dep_hi) kill_block(shared, *b), any = true;
+      b = next;
+    }
+  }
+  return any;
+}
+
+u8* slot_address(const CodeShared& shared, u64 gpa, bool write) {
+  for (u32 i = 0; i < shared.slot_count; ++i) {
+    const MemorySlot& m = shared.slots[i];
+    if (gpa - m.gpa < m.size) return write && m.readonly ? nullptr : m.hva + (gpa - m.gpa);
+  }
+  return nullptr;
+}
+
+u8* ram_page(SoftCpu& cpu, u64 gpa, bool write) { return slot_address(*cpu.shared, gpa & ~0xfffull, write); }
+
+bool page_is_special(SoftCpu& cpu, u64 gpa_page) {
+  const u64 page = gpa_page >> 12;
+  return page < cpu.shared->page_limit && __atomic_load_n(&cpu.shared->page_flags[page], __ATOMIC_SEQ_CST) != 0;
+}
+
+void store_special(SoftCpu& cpu, u64 gpa, unsigned size) {
+  if (size == 0) return;
+  CodeShared& shared = *cpu.shared;
+  const u64 last = (gpa + size - 1) >> 12;
+  for (u64 page = gpa >> 12; page <= last && page < shared.page_limit; ++page) {
+    if (__atomic_load_n(&shared.page_flags[page], __ATOMIC_SEQ_CST) & page_dirty_log) {
+      __atomic_or_fetch(&shared.dirty_bits[page / 64], 1ull << (page % 64), __ATOMIC_SEQ_CST);
+      __atomic_and_fetch(&shared.page_flags[page], static_cast<u8>(~page_dirty_log), __ATOMIC_SEQ_CST);
+    }
+  }
+  if (drop_blocks(shared, gpa, size)) cpu.code_dropped = true;
+}
+
+}  // namespace nagaya::engine::soft

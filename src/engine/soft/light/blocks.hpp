@@ -1,0 +1,112 @@
+// Translated blocks and who points at them. Lookup is lock-free; inserting, linking and dropping take a spin lock, because they
+// happen while guest vector state is live (no library locks) and are short. A dropped block's memory stays until the next
+// whole flush, so that a vCPU inside it can always finish.
+#pragma once
+#include <atomic>
+
+#include "engine/soft/cpu.hpp"
+
+namespace nagaya::engine::soft {
+
+/// A direct exit of a block: a rel32 that can be pointed at a target block in the same page, or back at its own stub.
+struct LinkSite {
+  const u8* rel32 = nullptr;  ///< executable-view address of the 4 displacement bytes (4-byte aligned)
+  const u8* stub = nullptr;   ///< where it points when unlinked
+  Block* owner = nullptr;
+  Block* target = nullptr;
+  LinkSite* next_in = nullptr;  ///< in the target's list
+  bool checked = true;          ///< enter at the entry that looks for kicks (backward branches)
+};
+
+/// Host code offset → guest instruction, for faults of re-encoded instructions. Ascending.
+struct SideEntry {
+  u32 host;
+  u32 guest;  ///< offset of the instruction from the start of the block's page
+};
+
+struct Block {
+  u64 gpa = 0;              ///< of the first byte
+  u64 gpa2 = ~0ull;         ///< page of the part beyond the page end (one crossing instruction), or ~0
+  u32 mode_index = 0;
+  u32 key = 0;
+  u16 dep_lo = 0, dep_hi = 0;  ///< bytes of the page this translation depends on: [dep_lo, dep_hi)
+  u16 dep2_hi = 0;             ///< … and of the second page: [0, dep2_hi)
+  const u8* code = nullptr;    ///< executable view
+  u32 code_size = 0;
+  u32 indirect_entry = 0, checked_entry = 0, entry = 0, dead_stub = 0;  ///< offsets in code
+  bool dead = false;
+  std::atomic<Block*> hash_next{nullptr};
+  Block* page_next[2] = {nullptr, nullptr};
+  LinkSite* in = nullptr;
+  const SideEntry* side = nullptr;
+  u32 side_count = 0;
+};
+
+struct MemorySlot {
+  u64 gpa, size;
+  u8* hva;
+  bool readonly;
+};
+
+inline constexpr unsigned block_buckets = 1u << 17;
+inline constexpr unsigned max_slots = 16;
+inline constexpr unsigned max_cpus = 64;
+inline constexpr u8 page_has_code = 1;
+inline constexpr u8 page_dirty_log = 2;
+
+/// State shared by the vCPUs of one engine.
+struct CodeShared {
+  std::atomic<u32> lock{0};
+  std::atomic<Block*>* buckets = nullptr;
+  u8* page_flags = nullptr;       ///< one byte per guest-physical page below page_limit
+  Block** page_blocks = nullptr;  ///< list heads, same index
+  u64* dirty_bits = nullptr;      ///< one bit per page
+  u64 page_limit = 0;
+  i64 rw_minus_rx = 0;
+  u32 mode_keys[max_modes] = {};
+  std::atomic<u32> mode_count{0};
+  MemorySlot slots[max_slots] = {};
+  u32 slot_count = 0;
+  SoftCpu* cpus[max_cpus] = {};
+  std::atomic<u32> cpu_count{0};
+  std::atomic<u64> dropped{0};
+};
+
+class SpinGuard {
+ public:
+  explicit SpinGuard(std::atomic<u32>& lock) : lock_(lock) {
+    while (lock_.exchange(1, std::memory_order_acquire)) {
+      while (lock_.load(std::memory_order_relaxed)) __builtin_ia32_pause();
+    }
+  }
+  ~SpinGuard() { lock_.store(0, std::memory_order_release); }
+  SpinGuard(const SpinGuard&) = delete;
+  SpinGuard& operator=(const SpinGuard&) = delete;
+
+ private:
+  std::atomic<u32>& lock_;
+};
+
+/// The live block at a guest-physical address in a mode, or null. `gpa2`: page that follows virtually, needed only when the block
+/// found crosses (then called again with it): pass ~0 to get any.
+Block* find_block(CodeShared& shared, u64 gpa, u32 mode_index, u64 gpa2);
+/// Makes a finished block visible. Its pages must be marked (mark_code_page) before its bytes were read.
+void insert_block(CodeShared& shared, Block& block);
+/// Points `site` at `target` unless either is gone.
+void link(CodeShared& shared, LinkSite& site, Block& target);
+/// Marks a page as holding code and takes write permission for it from every vCPU's TLB.
+void mark_code_page(CodeShared& shared, u64 gpa_page);
+/// Drops the blocks that depend on [gpa, gpa + size). True when there were any.
+bool drop_blocks(CodeShared& shared, u64 gpa, u64 size);
+/// Host address of guest-physical memory inside one slot, or null.
+u8* slot_address(const CodeShared& shared, u64 gpa, bool write);
+
+/// Called by the thunks (light): see thunks.cpp. A null result leaves translated code with cpu.leave set.
+extern "C" const void* soft_dispatch(SoftCpu* cpu);
+extern "C" const void* soft_execute(SoftCpu* cpu, const Insn* insn);
+extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector);
+extern "C" u64 soft_mem_slow(SoftCpu* cpu, u64 linear, u32 desc);
+extern "C" u32 soft_commit(SoftCpu* cpu);
+extern "C" u32 soft_segment(SoftCpu* cpu, u64 offset, u32 desc);
+
+}  // namespace nagaya::engine::soft

@@ -1,0 +1,169 @@
+// Between blocks: deliver what is pending, find the next block, or say why translated code must be left.
+#include "engine/soft/light/blocks.hpp"
+#include "engine/soft/light/deliver.hpp"
+#include "engine/soft/light/memory.hpp"
+#include "engine/soft/light/mode.hpp"
+#include "engine/soft/light/paging.hpp"
+#include "engine/soft/light/tlb.hpp"
+#include "engine/soft/system.hpp"
+
+namespace nagaya::engine::soft {
+namespace {
+
+constexpr u64 rflags_tf = 1 << 8, rflags_if = 1 << 9, rflags_rf = 1 << 16;
+
+const void* leave(SoftCpu& cpu, Leave why) {
+  cpu.leave = why;
+  return nullptr;
+}
+
+/// Mode index of the current state, or ~0 when this mode is new to the engine (translation registers it).
+u32 mode_index(SoftCpu& cpu, u32 key) {
+  if (cpu.mode_key == key && cpu.mode_index < max_modes) return cpu.mode_index;
+  const CodeShared& shared = *cpu.shared;
+  const u32 count = shared.mode_count.load(std::memory_order_acquire);
+  for (u32 i = 0; i < count; ++i) {
+    if (shared.mode_keys[i] != key) continue;
+    cpu.mode_key = key;
+    cpu.mode_index = i;
+    return i;
+  }
+  return ~0u;
+}
+
+/// Instruction breakpoints (DR7.L/G with R/W = 00) on the current linear address. Bits for DR6.
+u64 breakpoint_hits(const SoftCpu& cpu, u64 linear) {
+  u64 hits = 0;
+  for (unsigned i = 0; i < 4; ++i) {
+    if ((cpu.s.dr7 >> (2 * i) & 3) && (cpu.s.dr7 >> (16 + 4 * i) & 3) == 0 && cpu.s.dr[i] == linear) hits |= 1u << i;
+  }
+  return hits;
+}
+
+}  // namespace
+
+extern "C" const void* soft_dispatch(SoftCpu* c) {
+  SoftCpu& cpu = *c;
+  LinkSite* site = cpu.link_site;
+  cpu.link_site = nullptr;
+  cpu.code_dropped = false;
+  for (;;) {
+    if (cpu.s.run_state != x86::RunState::running) return leave(cpu, Leave::heavy);
+    if (cpu.fault.pending) {
+      site = nullptr;
+      cpu.stepping = cpu.step_trap = false;
+      cpu.s.events.interrupt_shadow = cpu.s.events.mov_ss_shadow = false;
+      if (!deliver_fault(cpu)) return leave(cpu, cpu.s.run_state == x86::RunState::shutdown ? Leave::shutdown : Leave::heavy);
+      continue;
+    }
+    if (cpu.stepping) {  // a single-instruction block has run
+      cpu.stepping = false;
+      const bool blocked = cpu.s.events.mov_ss_shadow && !cpu.shadow_served;
+      if (cpu.shadow_served) cpu.s.events.interrupt_shadow = cpu.s.events.mov_ss_shadow = false;
+      cpu.shadow_served = false;
+      if (cpu.step_trap && !blocked) {
+        cpu.step_trap = false;
+        raise_debug(cpu, 1u << 14);
+        continue;
+      }
+      cpu.step_trap = false;
+    }
+    const bool shadow = cpu.s.events.interrupt_shadow || cpu.s.events.mov_ss_shadow;
+    if (!shadow) {
+      if (!__atomic_load_n(&cpu.run_ok, __ATOMIC_ACQUIRE)) return leave(cpu, Leave::kicked);
+      if (cpu.irq_wanted && (cpu.s.rflags & rflags_if)) return leave(cpu, Leave::kicked);
+    }
+    const bool tf = (cpu.s.rflags & rflags_tf) != 0;
+    const bool breakpoints = (cpu.s.dr7 & 0xff) != 0;
+    const bool rf = (cpu.s.rflags & rflags_rf) != 0;
+    bool step = shadow || tf || breakpoints || rf;
+    u32 key = compute_mode_key(cpu);
+    const Mode mode{key};
+    if (!mode.is64()) cpu.s.rip = static_cast<u32>(cpu.s.rip);
+    const u64 rip = cpu.s.rip;
+    const u64 linear = mode.is64() ? rip : static_cast<u32>(cpu.s.seg[x86::CS].base + rip);
+    if (!mode.is64() && rip > cpu.s.seg[x86::CS].limit) {
+      raise(cpu, 13, 0);
+      continue;
+    }
+    if (step) {
+      key |= mode_bits::step;
+      site = nullptr;
+      if (breakpoints && !rf && !cpu.s.events.mov_ss_shadow) {
+        if (const u64 hits = breakpoint_hits(cpu, linear)) {
+          raise_debug(cpu, hits);
+          continue;
+        }
+      }
+    }
+    const u32 index = mode_index(cpu, key);
+    if (index == ~0u) return leave(cpu, Leave::translate);
+    const void* code = nullptr;
+    if (!site) {
+      const JumpEntry& e = cpu.jump[index][rip & (jump_entries - 1)];
+      if (e.neg_rip + rip == 0) code = e.code;
+    }
+    if (!code) {
+      u64 gpa;
+      bool global = false;
+      if (!translate_fetch(cpu, linear, gpa, &global)) {
+        if (cpu.need_heavy) return leave(cpu, Leave::heavy);
+        continue;
+      }
+      Block* block = find_block(*cpu.shared, gpa, index, ~0ull);
+      if (block && block->gpa2 != ~0ull) {
+        u64 gpa2;
+        bool global2 = false;
+        if (!translate_fetch(cpu, (linear | 0xfff) + 1, gpa2, &global2)) {
+          if (cpu.need_heavy) return leave(cpu, Leave::heavy);
+          continue;
+        }
+        block = find_block(*cpu.shared, gpa, index, gpa2 & ~0xfffull);
+        global = global && global2;
+        site = nullptr;
+      }
+      if (!block) {
+        cpu.link_site = site;
+        return leave(cpu, Leave::translate);
+      }
+      if (site) link(*cpu.shared, *site, *block);
+      code = block->code + block->indirect_entry;
+      if (!step) jump_insert(cpu, index, rip, linear, code, global);
+    }
+    if (step) {
+      cpu.stepping = true;
+      cpu.step_trap = tf;
+      cpu.shadow_served = shadow;
+      if (rf) cpu.s.rflags &= ~rflags_rf;
+    }
+    return code;
+  }
+}
+
+extern "C" const void* soft_execute(SoftCpu* cpu, const Insn* insn) {
+  cpu->insn = insn;
+  ++cpu->counters[0];
+  if (!execute(*cpu, *insn) && cpu->need_heavy) return leave(*cpu, Leave::heavy);
+  return soft_dispatch(cpu);
+}
+
+extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector) {
+  raise(*cpu, static_cast<u8>(vector));
+  return soft_dispatch(cpu);
+}
+
+extern "C" u64 soft_mem_slow(SoftCpu* cpu, u64 linear, u32 desc) {
+  ++cpu->counters[1];
+  return mem_slow(*cpu, linear, desc);
+}
+
+extern "C" u32 soft_commit(SoftCpu* cpu) { return mem_commit(*cpu) ? 0 : 1; }
+
+extern "C" u32 soft_segment(SoftCpu* cpu, u64 offset, u32 desc) {
+  u64 linear = 0;
+  if (!linear_address(*cpu, static_cast<u8>(desc >> 24), offset, desc & 0xffff, static_cast<Access>(desc >> 16 & 3), linear)) return 0;
+  cpu->scratch[7] = linear;
+  return 1;
+}
+
+}  // namespace nagaya::engine::soft
