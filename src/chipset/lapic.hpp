@@ -86,22 +86,24 @@ class Lapic final : public bus::Device, public engine::LocalApic {
   enum Lvt : u8 { lvt_timer, lvt_thermal, lvt_perf, lvt_lint0, lvt_lint1, lvt_error, lvt_count };
   /// What must be done for others once our own lock is released.
   struct After {
-    bool wake = false, nmi = false;
-    int eoi = -1;
-    bool send = false;
-    u64 icr = 0;
+    bool wake = false, nmi = false, init = false;
+    int sipi = -1, eoi = -1;  // vectors
+    bool send = false;        // an IPI: `icr`
     bool x2apic = false;
+    u64 icr = 0;
   };
 
   // lapic.cpp: delivery and priorities
   void finish(const After& after);
   void send_ipi(u64 icr, bool x2apic);
-  void set_irr(u8 vector, bool level, After& after);
+  void request(u8 vector, bool level, After& after);
   void deliver_local(Lvt entry, After& after);
   void end_of_interrupt(After& after);
   [[nodiscard]] u8 ppr() const;
   void update(After& after);
-  void init_registers(bool keep_id);
+  void take_init();
+  void clear_registers(bool virtual_wire);
+  [[nodiscard]] bool takes_pic() const;
   void publish();
   [[nodiscard]] bool hw_enabled() const { return base_ & 1 << 11; }
   [[nodiscard]] bool x2apic() const { return (base_ & 0xc00) == 0xc00; }
@@ -111,7 +113,10 @@ class Lapic final : public bus::Device, public engine::LocalApic {
   // lapic_registers.cpp: reading and writing by offset in the page; false when there is no such register
   [[nodiscard]] bool read_register(u32 offset, u32& value) const;
   [[nodiscard]] bool write_register(u32 offset, u32 value, After& after);
-  void write_lvt(Lvt entry, u32 value);
+  void write_lvt(Lvt entry, u32 value, After& after);
+  void write_svr(u32 value);
+  void write_icr(u64 value, After& after);
+  [[nodiscard]] u32 lvt_mask(Lvt entry) const;
   void raise_error(u32 bits, After& after);
   [[nodiscard]] bool write_x2apic(u32 offset, u64 value, After& after);
   [[nodiscard]] bool write_base(u64 value, After& after);
@@ -123,11 +128,12 @@ class Lapic final : public bus::Device, public engine::LocalApic {
   [[nodiscard]] u64 tick_ns() const;
   [[nodiscard]] u64 guest_tsc() const { return host_tsc_() + tsc_offset_; }
   [[nodiscard]] u64 remaining_ns() const;
+  [[nodiscard]] u32 count_of(u64 ns) const;
   [[nodiscard]] u32 current_count() const;
   void start_count(u32 count);
   void change_divide(u32 value);
   void change_timer_mode(u32 lvt);
-  void set_deadline(u64 deadline);
+  void set_deadline(u64 deadline, After& after);
   void stop_timer();
   void arm();
   void timer_fired();
