@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "bus/bus.hpp"
 #include "bus/device.hpp"
@@ -63,9 +64,8 @@ class Pit final : public bus::Device {
   mutable std::mutex mutex_;  // guards all below
   std::array<PitChannel, 3> channel_;
   bool speaker_data_ = false;
-  bool line_ = false;
-  i64 served_until_ = 0;     ///< ticks: rising edges of channel 0 up to here were delivered
-  u64 earliest_timer_ = 0;   ///< ns: the timer does not fire more often than a host can bear
+  std::optional<i64> next_edge_;  ///< tick of the next rising edge of channel 0 to deliver
+  u64 earliest_timer_ = 0;        ///< ns: the timer does not fire more often than a host can bear
   bool paused_ = false;
   std::unique_ptr<bus::Timer> timer_;
 };

@@ -26,9 +26,9 @@ class PitChannel {
   /// The first tick after `after` at which the output rises, if nothing is written any more.
   [[nodiscard]] std::optional<i64> next_rise(i64 after);
 
-  [[nodiscard]] x86::PitChannelState state(i64 now_ns) const;
+  [[nodiscard]] x86::PitChannelState state(i64 now) const;
   /// `state` has been checked by valid().
-  void set_state(i64 now_ns, const x86::PitChannelState& state);
+  void set_state(i64 now, const x86::PitChannelState& state);
   [[nodiscard]] static bool valid(const x86::PitChannelState& state);
 
  private:
