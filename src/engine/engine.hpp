@@ -92,6 +92,10 @@ class Vcpu {
   virtual void signal(VcpuSignal what, u8 vector = 0) = 0;
   [[nodiscard]] virtual Result<x86::CpuState> state() = 0;
   [[nodiscard]] virtual Result<> set_state(const x86::CpuState& state) = 0;
+  /// Guest TSC less host TSC, modulo 2^64: exact, so that several vCPUs can be given one offset and agree to the cycle,
+  /// which `CpuState::msr.tsc` cannot do. The owner thread calls, while not in run(). Error: the engine cannot tell.
+  [[nodiscard]] virtual Result<u64> tsc_offset() { return fail("TSC offset", "this engine does not tell it"); }
+  [[nodiscard]] virtual Result<> set_tsc_offset(u64 /*offset*/) { return fail("TSC offset", "this engine does not set it"); }
   /// Local APIC state when the irqchip is the engine's; an error otherwise.
   [[nodiscard]] virtual Result<x86::LapicState> lapic_state() = 0;
   [[nodiscard]] virtual Result<> set_lapic_state(const x86::LapicState& state) = 0;
