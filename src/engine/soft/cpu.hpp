@@ -85,8 +85,7 @@ enum Thunk : u8 {
   thunk_execute,   ///< R11 = RIP, RCX = Insn: execute it in C++
   thunk_mem_slow,  ///< R11 = linear address, RCX -> {u32 desc, i32 offset}: continue at RCX + 8 with R11 = host address
   thunk_commit,    ///< RCX -> {i32 next offset, i32 0}: write back the bounce buffer, continue at RCX + 8
-  thunk_undefined, ///< R11 = RIP: raise #UD
-  thunk_no_fpu,    ///< R11 = RIP: raise #NM
+  thunk_raise,     ///< R11 = RIP, RCX = vector: raise that exception (error code 0 where it has one)
   thunk_segment,   ///< R11 = offset, RCX -> {u32 size|access<<16|seg<<24, i32 offset}: segment checks, R11 = linear
 };
 
@@ -117,6 +116,9 @@ struct LinkSite;
 class SoftVcpu;   // owner: threads, queues, APIC (C++ only)
 class SoftEngine;
 
+/// Indices of SoftCpu::counters that the system half counts in.
+inline constexpr unsigned counter_unknown_msr = 30, counter_undefined = 31;
+
 struct SoftCpu {
   // --- first, what translated code touches all the time
   u32 run_ok;  ///< 0 asks the guest to leave at the next block head (written by other threads)
@@ -129,9 +131,10 @@ struct SoftCpu {
   u64 saved_flags;
   u64 ret_slot;
   u64 pext_offset;   ///< constant 0xfff
+  u64 bit_masks[3];  ///< constants 15, 31, 63
   LinkSite* link_site;  ///< the exit that asked for a block, to be patched
   const Insn* insn;  ///< of the block exit that asks for C++ execution
-  const void* thunks[8];  ///< entry points of thunks.cpp, by enum Thunk
+  const void* thunks[7];  ///< entry points of thunks.cpp, by enum Thunk
   SoftCpu* self;
   struct CodeShared* shared;  ///< blocks and memory map of the engine (light/blocks.hpp)
   u64 lin_seg_base[6];  ///< linear base for ES CS SS DS FS GS as used by inline address computation
