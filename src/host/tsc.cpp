@@ -13,6 +13,8 @@
 namespace nagaya::host {
 namespace {
 
+__extension__ using u128 = unsigned __int128;
+
 /// The kernel's factors from TSC to nanoseconds, as any performance event shows them (linux/perf_event.h, "cap_user_time").
 u64 from_kernel() {
   perf_event_attr attributes{};
@@ -28,7 +30,7 @@ u64 from_kernel() {
   u64 hz = 0;
   if (page->cap_user_time != 0 && page->time_mult != 0 && page->time_shift < 64) {
     // ns = cycles × mult >> shift
-    hz = static_cast<u64>((static_cast<unsigned __int128>(1'000'000'000) << page->time_shift) / page->time_mult);
+    hz = static_cast<u64>((static_cast<u128>(1'000'000'000) << page->time_shift) / page->time_mult);
   }
   ::munmap(at, page_size);
   return hz;
@@ -69,7 +71,7 @@ u64 measured() {
   const timespec wait{0, 10'000'000};
   ::nanosleep(&wait, nullptr);
   const Sample second = sample();
-  return static_cast<u64>(static_cast<unsigned __int128>(second.tsc - first.tsc) * 1'000'000'000 / (second.ns - first.ns));
+  return static_cast<u64>(static_cast<u128>(second.tsc - first.tsc) * 1'000'000'000 / (second.ns - first.ns));
 }
 
 /// A processor slower or faster than these does not exist: the source is wrong.

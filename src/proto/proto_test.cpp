@@ -1,0 +1,96 @@
+#include <gtest/gtest.h>
+
+#include "proto/exit_codes.hpp"
+#include "proto/vm_command.hpp"
+#include "proto/vm_config.hpp"
+
+namespace nagaya::proto {
+namespace {
+
+VmConfig full() {
+  VmConfig c;
+  c.name = "web-1";
+  c.memory = 512 * MiB;
+  c.vcpus = 2;
+  c.engine = "soft";
+  c.kernel = "k", c.initrd = "i", c.append = "console=ttyS0 \"quoted\"\n", c.modules = {"m a b"};
+  c.protocol = "multiboot";
+  c.serial = {{CharConfig::Type::stdio, ""}, {CharConfig::Type::file, "log"}};
+  c.debug_console = CharConfig{CharConfig::Type::stdout_only, ""};
+  c.debug_exit = c.testdev = c.no_reboot = c.decompress_in_guest = true;
+  c.fw_cfg = {{"opt/a", "text", ""}, {"opt/b", std::nullopt, "file"}};
+  c.save_file = "s", c.save_then_exit = true, c.control = "/tmp/x";
+  return c;
+}
+
+TEST(VmConfig, SurvivesJson) {
+  const auto back = VmConfig::from_json(full().to_json());
+  ASSERT_TRUE(back) << back.error().message();
+  EXPECT_EQ(*back, full());
+}
+
+TEST(VmConfig, SaysWhatIsWrong) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "not valid JSON"},
+      {"[]", "not a JSON object"},
+      {R"({"kernel":"k","colour":1})", "unknown key 'colour'"},
+      {R"({"kernel":7})", "'kernel' must be a string"},
+      {R"({"kernel":"k","memory":-1})", "'memory' must be a whole number"},
+      {R"({"kernel":"k","memory":1e30})", "'memory' must be a whole number"},
+      {R"({"kernel":"k","memory":1000000})", "whole MiB"},
+      {R"({"kernel":"k","memory":1048576})", "from 2 MiB"},
+      {R"({"kernel":"k","vcpus":0})", "1 to 255"},
+      {R"({"kernel":"k","vcpus":4294967298})", "'vcpus'"},
+      {R"({"kernel":"k","engine":"xen"})", "one of auto, kvm, soft"},
+      {R"({"kernel":"k","serial":[{"type":"tcp"}]})", "no such choice"},
+      {R"({"kernel":"k","serial":[{"type":"file"}]})", "needs a 'path'"},
+      {R"({"kernel":"k","serial":[{"type":"stdio"},{"type":"stdio"}]})", "only one port"},
+      {R"({"kernel":"k","serial":{}})", "must be a list"},
+      {R"({"kernel":"k","name":"../x"})", "name '../x'"},
+      {R"({"kernel":"k","fw_cfg":[{"name":"a"}]})", "either 'string' or 'file'"},
+      {R"({"initrd":"i","firmware":"f"})", "need a kernel"},
+      {R"({"kernel":"k\u0000x"})", "zero byte"},
+      {"{}", "nothing to start"},
+  };
+  for (const auto& [text, wanted] : cases) {
+    const auto result = VmConfig::from_json(text);
+    ASSERT_FALSE(result) << text;
+    EXPECT_NE(result.error().message().find(wanted), std::string::npos) << text << " → " << result.error().message();
+  }
+}
+
+TEST(VmOutcome, NumbersTellThemApart) {
+  EXPECT_EQ((VmOutcome{Outcome::debug_exit, 33}).exit_code(), 33);
+  EXPECT_EQ((VmOutcome{Outcome::debug_exit, 0x1ff}).exit_code(), 255);
+  EXPECT_EQ(VmOutcome{Outcome::power_off}.exit_code(), 0);
+  EXPECT_EQ(VmOutcome{Outcome::failed}.exit_code(), 125);
+  for (const Outcome o : {Outcome::reset, Outcome::triple_fault, Outcome::internal_error}) {
+    EXPECT_EQ(VmOutcome{o}.exit_code() % 2, 0);
+    EXPECT_NE(VmOutcome{o}.exit_code(), 0);
+  }
+}
+
+TEST(VmOutcome, SurvivesJson) {
+  const VmOutcome out{Outcome::internal_error, -3, "odd \"thing\"\n\xff"};
+  const auto back = VmOutcome::from_json(out.to_json());
+  ASSERT_TRUE(back) << back.error().message();
+  EXPECT_EQ(back->outcome, out.outcome);
+  EXPECT_EQ(back->value, -3);
+  EXPECT_FALSE(VmOutcome::from_json(R"({"outcome":"what"})"));
+}
+
+TEST(VmCommand, SurvivesJson) {
+  const auto back = VmCommand::from_json(VmCommand{VmCommand::Verb::save, "f", true}.to_json());
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->file, "f");
+  EXPECT_TRUE(back->then_exit);
+  EXPECT_FALSE(VmCommand::from_json(R"({"command":"save"})"));
+  EXPECT_FALSE(VmCommand::from_json(R"({"command":"pause","file":"x"})"));
+  EXPECT_FALSE(VmCommand::from_json(R"({"command":"dance"})"));
+  const auto answer = VmAnswer::from_json(VmAnswer{true, "", "running", "soft", 2, 4096, "x"}.to_json());
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->engine, "soft");
+}
+
+}  // namespace
+}  // namespace nagaya::proto

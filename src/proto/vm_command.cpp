@@ -1,0 +1,66 @@
+#include "proto/vm_command.hpp"
+
+#include <array>
+
+#include "proto/json_fields.hpp"
+
+namespace nagaya::proto {
+namespace {
+
+constexpr std::array<std::string_view, 9> verbs = {"pause", "resume", "reset", "powerdown", "nmi",
+                                                   "quit",  "status", "stats", "save"};
+static_assert(verbs[static_cast<std::size_t>(VmCommand::Verb::save)] == "save");
+
+}  // namespace
+
+std::string VmCommand::to_json() const {
+  nlohmann::ordered_json out = {{"command", verbs[static_cast<std::size_t>(verb)]}};
+  if (verb == Verb::save) out["file"] = file, out["then_exit"] = then_exit;
+  return print(out);
+}
+
+Result<VmCommand> VmCommand::from_json(std::string_view line) {
+  TRY_ASSIGN(const auto object, parse_object(line, "command"));
+  Fields fields(object, "command");
+  VmCommand out;
+  std::string name;
+  fields.text("command", name);
+  const auto found = std::ranges::find(verbs, name);
+  if (found == verbs.end()) return fail("command", fmt::format("'{}' is none", name), "pause, resume, save, quit, status …");
+  out.verb = static_cast<Verb>(found - verbs.begin());
+  if (out.verb == Verb::save) {
+    fields.text("file", out.file);
+    fields.flag("then_exit", out.then_exit);
+  }
+  TRY(fields.finish());
+  if (out.verb == Verb::save && out.file.empty()) return fail("command", "save needs a 'file'");
+  return out;
+}
+
+std::string VmAnswer::to_json() const {
+  nlohmann::ordered_json out = {{"ok", ok}};
+  if (!error.empty()) out["error"] = error;
+  if (!status.empty()) out["status"] = status;
+  if (!engine.empty()) out["engine"] = engine;
+  if (vcpus != 0) out["vcpus"] = vcpus;
+  if (memory != 0) out["memory"] = memory;
+  if (!text.empty()) out["text"] = text;
+  return print(out);
+}
+
+Result<VmAnswer> VmAnswer::from_json(std::string_view line) {
+  TRY_ASSIGN(const auto object, parse_object(line, "answer"));
+  Fields fields(object, "answer");
+  VmAnswer out;
+  fields.flag("ok", out.ok);
+  fields.text("error", out.error);
+  fields.text("status", out.status);
+  fields.text("engine", out.engine);
+  fields.number("vcpus", out.vcpus);
+  fields.number("memory", out.memory);
+  fields.text("text", out.text);
+  TRY(fields.finish());
+  return out;
+}
+
+}  // namespace nagaya::proto
