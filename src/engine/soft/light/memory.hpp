@@ -42,7 +42,7 @@ bool mem_change_byte(SoftCpu& cpu, u64 linear, u8 set, u8 keep, TlbKind kind);
 void copy_bytes(void* to, const void* from, unsigned size);
 
 /// Access to a guest-physical address without RAM: local APIC page, then the machine's I/O handler, at most 8 bytes at
-/// a time, split at their natural alignment. Heavy only. Lives in soft/mmio.cpp.
+/// a time. Heavy only. Lives in soft/mmio.cpp.
 void mmio_access(SoftCpu& cpu, u64 gpa, void* data, unsigned size, bool write);
 
 /// Brings a zeroed SoftCpu into the state the system half expects: TLBs, jump cache. Lives in soft/mmio.cpp.

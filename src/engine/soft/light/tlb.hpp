@@ -20,8 +20,9 @@ void tlb_flush_page_pcid(SoftCpu& cpu, u64 linear, unsigned pcid);
 void tlb_rights_changed(SoftCpu& cpu);
 
 /// Enters a block into the jump cache and its log; drops old entries when the log is full. `global` as from translate_fetch
-/// (for a block on two pages: of both). INVLPG of the page of `rip` or of the page after drops the entry.
-void jump_insert(SoftCpu& cpu, unsigned mode, u64 rip, const void* code, bool global);
+/// (for a block on two pages: of both). `linear`: of the block's first byte; INVLPG of its page or of the page after drops the
+/// entry.
+void jump_insert(SoftCpu& cpu, unsigned mode, u64 rip, u64 linear, const void* code, bool global);
 /// Drops every entry of the jump cache.
 void jump_flush(SoftCpu& cpu);
 

@@ -16,9 +16,12 @@ bool far_ret(SoftCpu& cpu, unsigned opsize, u64 release);
 
 enum class TaskReason : u8 { jump, call, iret, gate };
 /// Switches to the task of a TSS selector (already taken out of a task gate if there was one). `ext`: EXT bit for error
-/// codes (deliveries). An error code, if any, is pushed on the new task's stack. Heavy only: otherwise sets need_heavy.
+/// codes (deliveries). An error code, if any, is pushed on the new task's stack. `flags`: the image to save when it is not
+/// s.rflags. Heavy only: otherwise sets need_heavy. A set T flag leaves #DB pending in the new task.
 bool task_switch(SoftCpu& cpu, u16 tss_selector, TaskReason reason, u64 next_rip, unsigned ext = 0, bool push_code = false,
-                 u32 code = 0);
+                 u32 code = 0, const u64* flags = nullptr);
+/// IRET with NT set in legacy protected mode.
+bool task_return(SoftCpu& cpu, u64 next_rip);
 
 /// Offset of a near or far target within the code segment it goes to: limit in legacy modes, canonical in 64-bit mode.
 bool valid_target(const x86::Segment& cs, u64 offset, bool in_long_mode);

@@ -1,0 +1,59 @@
+// Memory operands of re-encoded instructions when the inline lookup misses.
+#include "engine/soft/light/memory.hpp"
+
+namespace nagaya::engine::soft {
+namespace {
+
+u64 direct(SoftCpu& cpu, const Place& place) {
+  if (place.kind == PlaceKind::special) {
+    cpu.bounce_write = 2;
+    cpu.bounce_ea = place.gpa;
+  }
+  return reinterpret_cast<u64>(place.host);
+}
+
+}  // namespace
+
+u64 mem_slow(SoftCpu& cpu, u64 linear, u32 desc) {
+  const unsigned size = desc & 0xffff;
+  const bool reads = desc & slow_read, writes = desc & slow_write;
+  const auto kind = static_cast<TlbKind>(desc >> 18 & 3);
+  const Access access = writes ? Access::write : Access::read;
+  cpu.bounce_write = 0;
+  cpu.bounce_size = size;
+  cpu.bounce_ea2 = kind;
+  const u64 cr2 = cpu.s.cr2;
+  if ((linear & 0xfff) + size <= 4096) {
+    const Place place = locate(cpu, linear, access, kind);
+    if (place.kind == PlaceKind::fault) {
+      if (!(desc & slow_masked)) return 0;
+      // Which elements the mask lets through is not known here.
+      cpu.fault = {};
+      cpu.s.cr2 = cr2;
+      return 1;
+    }
+    if (place.host) return direct(cpu, place);
+  }
+  if (desc & slow_masked) return 1;
+  if (writes && !mem_probe_write(cpu, linear, size, kind)) return 0;
+  if (reads && !mem_read(cpu, linear, cpu.bounce, size, kind)) return 0;
+  if (!reads) {
+    // A store that leaves bytes of its operand alone would write back what was in the buffer: clear it.
+    for (unsigned i = 0; i < size; i++) asm volatile("movb $0, %0" : "=m"(cpu.bounce[i]));
+  }
+  if (writes) {
+    cpu.bounce_write = 1;
+    cpu.bounce_ea = linear;
+  }
+  return reinterpret_cast<u64>(cpu.bounce);
+}
+
+bool mem_commit(SoftCpu& cpu) {
+  const u32 how = cpu.bounce_write;
+  cpu.bounce_write = 0;
+  if (how == 1) return mem_write(cpu, cpu.bounce_ea, cpu.bounce, cpu.bounce_size, static_cast<TlbKind>(cpu.bounce_ea2));
+  if (how == 2) store_special(cpu, cpu.bounce_ea, cpu.bounce_size);
+  return true;
+}
+
+}  // namespace nagaya::engine::soft
