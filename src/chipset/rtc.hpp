@@ -45,6 +45,11 @@ class Rtc final : public bus::Device {
   [[nodiscard]] Result<> restore(state::Reader& in) override;
 
  private:
+  /// Seconds, and nanoseconds 0..999999999: a guest may live in the year 9999, which 64 bits of nanoseconds do not reach.
+  struct Time {
+    i64 second = 0, ns = 0;
+  };
+
   u8 read(u64 reg);
   void write(u64 reg, u8 value);
   void on_timer();
@@ -54,10 +59,10 @@ class Rtc final : public bus::Device {
   void write_a(u8 value);
   void write_b(u8 value);
   [[nodiscard]] bool running() const;
-  /// Guest time now, nanoseconds since 1970 as the guest's registers read.
-  [[nodiscard]] i64 guest_ns() const;
+  /// Guest time now, since 1970 as the guest's registers read.
+  [[nodiscard]] Time guest_time() const;
   void freeze();
-  void thaw(i64 subsecond_ns);
+  void thaw(i64 ns);
   void time_to_registers(i64 seconds);
   [[nodiscard]] i64 registers_to_time() const;
   [[nodiscard]] u8 encode(int value) const;
@@ -76,8 +81,8 @@ class Rtc final : public bus::Device {
   mutable std::mutex mutex_;       // guards all below
   std::array<u8, 128> cmos_{};     // time registers are true here only while the clock stands
   u8 index_ = 0;                   // port 70h as written
-  i64 offset_ns_ = 0;              // guest time - wall clock
-  i64 subsecond_ns_ = 0;           // phase kept while frozen
+  Time offset_;                    // guest time - wall clock
+  i64 frozen_ns_ = 0;              // fraction of the second at which the clock was stopped
   int weekday_shift_ = 0;          // weekday the guest set - weekday of its date, mod 7
   i64 seen_second_ = 0;            // update and alarm flags are complete up to this guest second
   i64 seen_period_ = 0;            // periodic flag is complete up to this multiple of the period
