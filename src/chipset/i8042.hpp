@@ -2,6 +2,7 @@
 // and reset). Sources: IBM PS/2 Technical Reference (1988), "Keyboard and auxiliary device controller"; "8042 Keyboard
 // Controller" tables as kept by A. Brouwer, "Keyboard scancodes" (2009). The A20 bit is kept and shown but masks nothing.
 #pragma once
+#include <array>
 #include <functional>
 #include <mutex>
 
@@ -74,8 +75,11 @@ class I8042 final : public bus::Device {
   std::array<u8, 32> ram_{};  // byte 0 is the command byte
   u8 output_ = 0;             // last byte put into (or read from) the output buffer
   Source full_ = Source::none;
+  u8 pending_ = 0;            // answer of the controller that waits for the output buffer
+  Source pending_source_ = Source::none;
   u8 expects_ = 0;            // command whose data byte comes next, 0 none
-  bool last_was_command_ = false, system_flag_ = false, a20_ = true, reset92_ = false;
+  bool last_was_command_ = false, a20_ = true;
+  u8 port92_value_ = 0;        // without the A20 bit
   bool break_prefix_ = false;  // F0h of set 2 seen by the translator
   Ps2Keyboard keyboard_;
   Ps2Mouse mouse_;
