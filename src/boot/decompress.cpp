@@ -153,7 +153,7 @@ Result<std::vector<u8>> unzstd(std::span<const u8> data, u64 limit) {
 // whole output, which reads like the head of a further block: a last lone word therefore ends the data.
 Result<std::vector<u8>> unlz4(std::span<const u8> data, u64 limit) {
   std::vector<u8> out;
-  std::vector<u8> block(lz4_legacy_block);
+  if (const auto size = peek<u32>(data, data.size() - 4); size && *size <= limit) out.reserve(*size + lz4_legacy_block);
   data = data.subspan(4);
   while (data.size() > 4) {
     const u32 size = *peek<u32>(data, 0);
@@ -164,11 +164,13 @@ Result<std::vector<u8>> unlz4(std::span<const u8> data, u64 limit) {
     if (size > static_cast<u32>(LZ4_compressBound(lz4_legacy_block))) {
       return damaged(Compression::lz4, "a block is larger than the format allows");
     }
-    const int made = LZ4_decompress_safe(reinterpret_cast<const char*>(data.data()), reinterpret_cast<char*>(block.data()),
-                                         static_cast<int>(size), static_cast<int>(block.size()));
+    const std::size_t at = out.size();
+    out.resize(at + lz4_legacy_block);
+    const int made = LZ4_decompress_safe(reinterpret_cast<const char*>(data.data()), reinterpret_cast<char*>(&out[at]),
+                                         static_cast<int>(size), static_cast<int>(lz4_legacy_block));
     if (made < 0) return damaged(Compression::lz4, "it is corrupt");
-    if (out.size() + static_cast<u64>(made) > limit) return too_large(Compression::lz4, limit);
-    append(out, std::span(block).first(static_cast<std::size_t>(made)));
+    out.resize(at + static_cast<std::size_t>(made));
+    if (out.size() > limit) return too_large(Compression::lz4, limit);
     data = data.subspan(size);
   }
   if (out.empty()) return damaged(Compression::lz4, "it ends too early");

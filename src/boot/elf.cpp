@@ -49,6 +49,29 @@ void parse_notes(std::span<const u8> data, u64 align, std::vector<ElfNote>& out)
   }
 }
 
+// Into memory that holds zeros already: pages of zeros (a kernel's .bss is often in its file) are left untouched, so
+// that the host need not provide them.
+Result<> write_nonzero(memory::GuestMemory& memory, const ElfSegment& segment) {
+  const auto is_zero = [](std::span<const u8> page) {
+    return page[0] == 0 && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
+  };
+  std::span<const u8> rest = segment.file;
+  u64 at = segment.paddr;
+  while (!rest.empty()) {
+    u64 run = 0;
+    while (run < rest.size()) {
+      const auto page = rest.subspan(run, std::min<u64>(page_size, rest.size() - run));
+      if (is_zero(page)) break;
+      run += page.size();
+    }
+    TRY(memory.write(Gpa(at), rest.first(run)));
+    const u64 done = std::min<u64>(rest.size(), run + page_size);
+    rest = rest.subspan(done);
+    at += done;
+  }
+  return {};
+}
+
 }  // namespace
 
 const ElfNote* ElfImage::note(std::string_view owner, u32 type) const {
@@ -161,7 +184,7 @@ Result<> load_elf(const ElfImage& image, memory::GuestMemory& memory, Placement&
     TRY(placement.claim(fmt::format("kernel segment {}", i), image.segments[i].paddr, image.segments[i].memory_size));
   }
   for (const ElfSegment& segment : image.segments) {
-    TRY(memory.write(Gpa(segment.paddr), segment.file));
+    TRY(zero ? memory.write(Gpa(segment.paddr), segment.file) : write_nonzero(memory, segment));
     const u64 rest = segment.memory_size - segment.file.size();
     if (zero && rest != 0) TRY(memory.fill(Gpa(segment.paddr + segment.file.size()), rest, 0));
   }

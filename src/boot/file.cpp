@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include "boot/boot.hpp"
@@ -16,7 +17,10 @@ Result<std::vector<u8>> read_file(const std::string& path, const char* role, u64
   if (!file) return fail_errno(fmt::format("cannot open the {} '{}'", role, path));
   std::setvbuf(file.get(), nullptr, _IONBF, 0);
   std::vector<u8> bytes;
-  // Read until the end rather than by the size: the path may be a pipe, and a size may change.
+  // Read until the end rather than by the size: the path may be a pipe, and a size may change. It saves moving, though.
+  std::error_code ignored;
+  const auto size = std::filesystem::file_size(path, ignored);
+  if (!ignored && size <= limit) bytes.reserve(size + step);
   for (;;) {
     const std::size_t at = bytes.size();
     bytes.resize(at + step);

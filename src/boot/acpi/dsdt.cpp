@@ -59,7 +59,6 @@ Term pci_host_bridge(const Platform& platform) {
                               name("_UID", integer(0)),
                               name("_SEG", integer(0)),
                               name("_BBN", integer(0)),
-                              name("_ADR", integer(0)),
                               name("_CRS", windows),
                               operating_system_capabilities(),
                               interrupt_routing()}));
