@@ -24,7 +24,7 @@ namespace {
     ::_exit(127);
   };
   if (options.die_with_parent) {
-    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) give_up();
+    if (::prctl(PR_SET_PDEATHSIG, options.death_signal) != 0) give_up();
     if (::getppid() != parent) ::_exit(127);  // the parent died before the call above
   }
   if (options.new_session && ::setsid() < 0) give_up();

@@ -2,6 +2,7 @@
 #pragma once
 #include <sys/types.h>
 
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,8 @@ struct SpawnOptions {
   std::string program;            ///< path, or a name looked up in PATH
   std::vector<std::string> args;  ///< without the program's name
   std::vector<ChildFd> fds;       ///< beside 0, 1, 2, which are inherited unless named here
-  bool die_with_parent = true;    ///< SIGKILL when the parent's thread ends (PR_SET_PDEATHSIG)
+  bool die_with_parent = true;    ///< a signal when the parent's thread ends (PR_SET_PDEATHSIG):
+  int death_signal = SIGKILL;     ///< this one
   bool new_session = false;       ///< setsid: terminal signals do not reach it
 };
 

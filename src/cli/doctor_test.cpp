@@ -1,0 +1,122 @@
+#include "cli/doctor.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+
+namespace nagaya::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A host that exists only in a folder.
+class PaperHost : public HostView {
+ public:
+  explicit PaperHost(const std::filesystem::path& root) : HostView(root.string()), root_(root) {}
+  void file(const std::string& path, const std::string& text) const {
+    std::filesystem::create_directories((root_ / path.substr(1)).parent_path());
+    std::ofstream(root_ / path.substr(1)) << text << "\n";
+  }
+  int user_namespace_error() const override { return namespace_error; }
+  int io_uring_error() const override { return ring_error; }
+  int userfaultfd_error() const override { return 0; }
+  bool fsgsbase() const override { return true; }
+  unsigned cpus() const override { return 2; }
+  bool is_root() const override { return root; }
+  std::string engine_probe() const override { return probe; }
+
+  int namespace_error = 0, ring_error = 0;
+  bool root = false;
+  std::string probe = R"({"kvm":{"verdict":"fast","line":"fine"},"auto":{"engine":"kvm","reason":"it is fast"}})";
+
+ private:
+  std::filesystem::path root_;
+};
+
+constexpr const char* v3_flags =
+    "flags\t\t: fpu cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave constant_tsc";
+
+class Doctor : public ::testing::Test {
+ protected:
+  Doctor() : host_(folder()) {
+    host_.file("/proc/cpuinfo", std::string("processor\t: 0\n") + v3_flags);
+    host_.file("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB");
+    host_.file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "always within_size [advise] never deny force");
+    host_.file("/sys/kernel/mm/ksm/run", "1");
+    host_.file("/sys/fs/cgroup/cgroup.controllers", "cpu io memory pids");
+    host_.file("/proc/sys/kernel/seccomp/actions_avail", "kill_process trap errno");
+    host_.file("/dev/net/tun", "");
+  }
+  ~Doctor() override { std::filesystem::remove_all(folder()); }
+  static std::filesystem::path folder() {
+    return std::filesystem::path(::testing::TempDir()) /
+           (std::string("doctor-") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+  }
+  Finding finding(const std::string& check) const {
+    for (const Finding& finding : examine_host(host_))
+      if (finding.check == check) return finding;
+    ADD_FAILURE() << "no check " << check;
+    return {};
+  }
+  PaperHost host_;
+};
+
+TEST_F(Doctor, NothingToMendOnAGoodHost) {
+  for (const Finding& finding : examine_host(host_)) {
+    EXPECT_EQ(finding.health, Health::ok) << finding.check << ": " << finding.detail;
+    EXPECT_EQ(finding.mend, "") << finding.check;
+  }
+}
+
+TEST_F(Doctor, EveryLackHasAMend) {
+  PaperHost bare(folder() / "nothing");
+  bare.namespace_error = EPERM;
+  bare.ring_error = ENOSYS;
+  bare.probe = "";
+  for (const Finding& finding : examine_host(bare)) {
+    if (finding.health == Health::ok) continue;
+    EXPECT_NE(finding.detail, "") << finding.check;
+    EXPECT_NE(finding.mend, "") << finding.check;
+  }
+}
+
+TEST_F(Doctor, AProcessorWithoutAvx2CannotRunTheSoftwareEngine) {
+  host_.file("/proc/cpuinfo", "flags\t: fpu cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3 avx bmi1 bmi2 f16c fma abm movbe xsave");
+  Finding soft = finding("engine-soft");
+  EXPECT_EQ(soft.health, Health::missing);
+  EXPECT_TRUE(soft.required);
+  EXPECT_THAT(soft.detail, HasSubstr("avx2"));
+}
+
+TEST_F(Doctor, SlowKvmIsNotSoldAsFast) {
+  host_.probe = R"({"kvm":{"verdict":"emulates_kernel","line":"KVM emulates guest kernel code"}})";
+  Finding kvm = finding("engine-kvm");
+  EXPECT_EQ(kvm.health, Health::limited);
+  EXPECT_THAT(kvm.detail, HasSubstr("emulates"));
+}
+
+TEST_F(Doctor, KsmSwitchedOff) {
+  host_.file("/sys/kernel/mm/ksm/run", "0");
+  EXPECT_EQ(finding("ksm").mend, "sudo sh -c 'echo 1 >/sys/kernel/mm/ksm/run'");
+  host_.root = true;
+  EXPECT_EQ(finding("ksm").mend, "sh -c 'echo 1 >/sys/kernel/mm/ksm/run'");
+}
+
+TEST_F(Doctor, NamesTheSettingThatForbidsUserNamespaces) {
+  host_.namespace_error = EPERM;
+  host_.file("/proc/sys/kernel/unprivileged_userns_clone", "0");
+  EXPECT_THAT(finding("user-namespaces").mend, HasSubstr("unprivileged_userns_clone=1"));
+}
+
+TEST_F(Doctor, AnAnswerThatIsNoJsonIsNoCrash) {
+  for (const char* text : {"", "{", "[]", "{\"kvm\":3}", "{\"kvm\":{}}"}) {
+    host_.probe = text;
+    EXPECT_NE(finding("engine-kvm").health, Health::ok) << text;
+  }
+}
+
+}  // namespace
+}  // namespace nagaya::cli

@@ -1,0 +1,67 @@
+#include "cli/host_view.hpp"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "cli/launch.hpp"
+#include "host/fd.hpp"
+#include "host/thread.hpp"
+
+namespace nagaya::cli {
+
+std::optional<std::string> HostView::text(const std::string& path) const {
+  auto content = host::read_file(root_ + path, MiB);
+  if (!content) return std::nullopt;
+  std::string out(content->begin(), content->end());
+  out.erase(out.find_last_not_of(" \t\n") + 1);
+  return out;
+}
+
+bool HostView::exists(const std::string& path) const { return ::access((root_ + path).c_str(), F_OK) == 0; }
+bool HostView::writable(const std::string& path) const { return ::access((root_ + path).c_str(), W_OK) == 0; }
+
+int HostView::open_error(const std::string& path) const {
+  auto file = host::Fd::open(root_ + path, O_RDWR);
+  return file ? 0 : file.error().code;
+}
+
+int HostView::user_namespace_error() const {
+  const pid_t child = ::fork();
+  if (child < 0) return errno;
+  if (child == 0) ::_exit(::unshare(CLONE_NEWUSER) == 0 ? 0 : errno & 0x7f);
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : EPERM;
+}
+
+int HostView::io_uring_error() const {
+  std::array<u8, 120> parameters{};  // struct io_uring_params, all zero
+  host::Fd ring(static_cast<int>(::syscall(SYS_io_uring_setup, 1, parameters.data())));
+  return ring ? 0 : errno;
+}
+
+int HostView::userfaultfd_error() const {
+  host::Fd fd(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
+  return fd ? 0 : errno;
+}
+
+bool HostView::fsgsbase() const { return (::getauxval(AT_HWCAP2) & 2) != 0; }
+unsigned HostView::cpus() const { return host::usable_cpus(); }
+bool HostView::is_root() const { return ::geteuid() == 0; }
+
+std::string HostView::engine_probe() const {
+  auto said = ask_vmm("--probe");
+  return said ? *said : std::string{};
+}
+
+}  // namespace nagaya::cli

@@ -1,0 +1,27 @@
+// The machine's own process: found, started, watched, and its end told.
+#pragma once
+#include <string>
+
+#include "base/result.hpp"
+#include "host/process.hpp"
+#include "proto/vm_config.hpp"
+
+namespace nagaya::cli {
+
+/// Prints "nagaya: what: why (hint)" on standard error.
+void complain(const Error& error);
+
+/// Path of nagaya-vmm: beside our own binary, or in ../libexec/nagaya. Error code ENOENT when there is none, EACCES
+/// when it may not be run.
+[[nodiscard]] Result<std::string> vmm_path();
+/// What a shell would exit with when a program cannot be started: 127 not found, else 126.
+[[nodiscard]] int start_failure_code(const Error& error);
+
+/// Runs the machine in its own process with our standard input, output and error, until it ends. Signals that end or
+/// save are relayed; the terminal's mode is as before in the end, whatever happened to the machine. Gives the exit code.
+[[nodiscard]] Result<int> run_machine(const proto::VmConfig& config, bool quiet);
+
+/// Runs "nagaya-vmm ARGUMENT" and gives what it prints on standard output (at most 1 MiB).
+[[nodiscard]] Result<std::string> ask_vmm(const std::string& argument);
+
+}  // namespace nagaya::cli

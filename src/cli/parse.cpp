@@ -1,0 +1,100 @@
+#include "cli/parse.hpp"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <deque>
+
+#include "cli/suggest.hpp"
+
+namespace nagaya::cli {
+
+namespace {
+
+// CLI11's wording names internals; these say the same with the command's own words.
+Error explain(const CommandSpec& command, const CLI::App& app, const CLI::ParseError& error) {
+  std::string hint = fmt::format("see 'nagaya help {}'", command.name);
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) return Error{fmt::format("nagaya {}", command.name), error.what(), hint};
+
+  std::string word;
+  for (const std::string& extra : app.remaining()) {
+    word = extra;
+    if (word.starts_with('-')) break;
+  }
+  word = word.substr(0, word.find('='));
+  if (!word.starts_with('-')) return Error{fmt::format("unexpected argument '{}'", word), {}, hint};
+  std::vector<std::string> known{"--help"};
+  for (const OptionSpec& option : command.options)
+    if (!option.positional()) known.push_back("--" + option.key());
+  std::string meant = suggestion(word, known);
+  // One dash too few is the most common slip: "-kernel".
+  if (meant.empty() && !word.starts_with("--")) meant = suggestion("-" + word, known);
+  if (!meant.empty()) hint = fmt::format("did you mean '{}'?", meant);
+  return Error{fmt::format("unknown option '{}'", word), {}, hint};
+}
+
+}  // namespace
+
+Result<Parsed> parse_arguments(const CommandSpec& command, std::span<const std::string> words) {
+  CLI::App app{command.summary, command.name};
+  app.set_help_flag("-h,--help");
+  std::deque<std::vector<std::string>> values;
+  std::deque<bool> switches;
+  std::vector<std::pair<const OptionSpec*, CLI::Option*>> added;
+  for (const OptionSpec& option : command.options) {
+    CLI::Option* handle;
+    if (option.value.empty() && !option.positional()) {
+      handle = app.add_flag(option.flags, switches.emplace_back());
+      handle->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    } else {
+      handle = app.add_option(option.flags, values.emplace_back());
+      // One value per mention; an option may be given again, the last one counts unless it repeats.
+      handle->type_size(1)->expected(option.positional() && option.repeats ? -1 : 1);
+      // Else CLI11 would read "[a,b]" as a list.
+      handle->allow_extra_args(false);
+      if (!option.positional()) {
+        handle->multi_option_policy(option.repeats ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
+      }
+    }
+    added.emplace_back(&option, handle);
+  }
+
+  Parsed parsed;
+  std::vector<std::string> reversed(words.rbegin(), words.rend());
+  try {
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    parsed.add("help", {});
+    return parsed;
+  } catch (const CLI::ParseError& error) {
+    return std::unexpected(explain(command, app, error));
+  }
+
+  for (auto [option, handle] : added) {
+    if (handle->count() == 0) continue;
+    std::vector<std::string> given = handle->results();
+    if (!option->repeats && given.size() > 1) given.erase(given.begin(), given.end() - 1);
+    for (const std::string& value : given) {
+      if (option->completes != Completes::words || !option->closed || option->value.empty()) continue;
+      if (std::ranges::find(option->words, value) != option->words.end()) continue;
+      std::string meant = suggestion(value, option->words);
+      return fail(fmt::format("'{}' is no value for {}", value, option->positional() ? option->value : "--" + option->key()),
+                  fmt::format("it can be {}", fmt::join(option->words, ", ")),
+                  meant.empty() ? std::string{} : fmt::format("did you mean '{}'?", meant));
+    }
+    parsed.add(option->key(), std::move(given));
+  }
+  return parsed;
+}
+
+Error unknown_command(const std::string& name) {
+  std::vector<std::string> known;
+  for (const CommandSpec& command : commands()) known.push_back(command.name);
+  std::string meant = suggestion(name, known);
+  return Error{fmt::format("unknown command '{}'", name), {},
+               meant.empty() ? "see 'nagaya help'" : fmt::format("did you mean 'nagaya {}'?", meant)};
+}
+
+}  // namespace nagaya::cli

@@ -1,0 +1,98 @@
+#include "cli/run_command.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cli/parse.hpp"
+
+namespace nagaya::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using proto::CharConfig;
+using proto::VmConfig;
+using Words = std::vector<std::string>;
+
+Result<VmConfig> read(const Words& words) {
+  CommandSpec run = run_command();
+  TRY_ASSIGN(Parsed parsed, parse_arguments(run, words));
+  return machine_from_options(parsed);
+}
+
+VmConfig machine(const Words& words) {
+  auto config = read(words);
+  EXPECT_TRUE(config) << (config ? "" : config.error().message());
+  return config ? *config : VmConfig{};
+}
+
+std::string error(const Words& words) {
+  auto config = read(words);
+  return config ? "(no error)" : config.error().message();
+}
+
+TEST(Run, Defaults) {
+  VmConfig config = machine({"--kernel", "k"});
+  EXPECT_EQ(config.kernel, "k");
+  EXPECT_EQ(config.append, "console=ttyS0");
+  EXPECT_EQ(config.engine, "auto");
+  ASSERT_EQ(config.serial.size(), 1u);
+  EXPECT_EQ(config.serial[0].type, CharConfig::Type::stdio);
+  EXPECT_FALSE(config.debug_exit || config.testdev || config.no_reboot);
+  EXPECT_FALSE(config.debug_console);
+}
+
+TEST(Run, EveryOptionArrives) {
+  VmConfig config = machine({"--kernel", "k", "--initrd", "i", "--append", "a", "--append", "b", "-m", "1.5G", "-c", "4",
+                             "--engine", "soft", "--cpu", "host", "--serial", "file:log", "--serial", "unix:/s", "--debug-exit",
+                             "--debug-console", "stdout", "--testdev", "--no-reboot", "--save-on-signal", "f", "--save-and-exit",
+                             "--firmware", "w", "--module", "m args", "--protocol", "pvh", "--decompress-in-guest", "--fw-cfg",
+                             "name=opt/x,string=a,b", "--control", "c", "--name", "n"});
+  VmConfig want;
+  want.name = "n";
+  want.memory = 1536 * MiB;
+  want.vcpus = 4;
+  want.engine = "soft";
+  want.cpu = "host";
+  want.kernel = "k";
+  want.initrd = "i";
+  want.append = "a b";
+  want.modules = {"m args"};
+  want.protocol = "pvh";
+  want.decompress_in_guest = true;
+  want.firmware = "w";
+  want.serial = {{CharConfig::Type::file, "log"}, {CharConfig::Type::socket, "/s"}};
+  want.debug_console = CharConfig{CharConfig::Type::stdout_only};
+  want.debug_exit = want.testdev = want.no_reboot = want.save_then_exit = true;
+  want.fw_cfg = {{"opt/x", "a,b", ""}};
+  want.save_file = "f";
+  want.control = "c";
+  EXPECT_EQ(config, want);
+}
+
+TEST(Run, ErrorsSayWhatAndWhy) {
+  EXPECT_THAT(error({}), HasSubstr("nothing to run"));
+  EXPECT_THAT(error({"--kernel", ""}), HasSubstr("nothing to run"));
+  EXPECT_THAT(error({"--kernel", "k", "-m", "512"}), HasSubstr("write 512M for MiB"));
+  EXPECT_THAT(error({"--kernel", "k", "-m", "lots"}), HasSubstr("--memory"));
+  EXPECT_THAT(error({"--kernel", "k", "-c", "two"}), HasSubstr("--cpus"));
+  EXPECT_THAT(error({"--kernel", "k", "-c", "-1"}), HasSubstr("--cpus"));
+  EXPECT_NE(error({"--kernel", "k", "-c", "0"}), "(no error)");
+  EXPECT_NE(error({"--kernel", "k", "-c", "100000"}), "(no error)");
+  EXPECT_NE(error({"--kernel", "k", "-m", "9999T"}), "(no error)");
+  EXPECT_THAT(error({"--kernel", "k", "--serial", "tcp:1"}), HasSubstr("file:PATH"));
+  EXPECT_THAT(error({"--kernel", "k", "--serial", "file:"}), HasSubstr("a path must follow"));
+  EXPECT_THAT(error({"--kernel", "k", "--save-and-exit"}), HasSubstr("--save-on-signal"));
+  EXPECT_THAT(error({"--kernel", "k", "--fw-cfg", "opt/x"}), HasSubstr("name="));
+  EXPECT_THAT(error({"--kernel", "k", "--initrd", ""}), HasSubstr("the path is empty"));
+  EXPECT_THAT(error({"--kernel", "k", "--engine", "tcg"}), HasSubstr("auto, kvm, soft"));
+}
+
+TEST(Run, WhatIsHandedOverReadsBack) {
+  VmConfig config = machine({"--kernel", "k", "--append", "quotes \" and \\ and ünïcode", "-m", "64M"});
+  auto back = VmConfig::from_json(config.to_json());
+  ASSERT_TRUE(back) << back.error().message();
+  EXPECT_EQ(*back, config);
+}
+
+}  // namespace
+}  // namespace nagaya::cli
