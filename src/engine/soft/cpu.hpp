@@ -173,6 +173,7 @@ struct SoftCpu {
   const char* leave_detail;
   u64 counters[32];
   u32 mode_key;  ///< of mode_index, as last computed
+  u32 want_key;  ///< with Leave::translate: mode of the block to make
   // --- TLB bookkeeping: indices filled since the last flush, so that a flush costs what was used
   u32 tlb_log_count[tlb_kinds];
   u16 tlb_log[tlb_kinds][2048];

@@ -338,6 +338,10 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
   n.lock = d.lock = (z.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0;
   n.rep = (z.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE)) != 0;
   n.repne = (z.attributes & ZYDIS_ATTRIB_HAS_REPNE) != 0;
+  // F2 repeats MOVS, STOS, LODS, INS and OUTS like F3, which Zydis does not report.
+  if (z.meta.category == ZYDIS_CATEGORY_STRINGOP || z.meta.category == ZYDIS_CATEGORY_IOSTRINGOP) {
+    for (unsigned i = 0; i < z.raw.prefix_count; ++i) n.repne = n.repne || (!n.rep && z.raw.prefixes[i].value == 0xf2);
+  }
   n.has_modrm = (z.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
   for (unsigned i = 0; i < z.raw.prefix_count; ++i) {
     const auto& p = z.raw.prefixes[i];
@@ -400,12 +404,12 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
         if (o.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM && n.evex + n.vex) n.rm = static_cast<u8>(ZydisRegisterGetId(o.reg.value));
         continue;
       }
-      Place place;
+      RegPlace place;
       switch (o.encoding) {
-        case ZYDIS_OPERAND_ENCODING_MODRM_REG: place = Place::modrm_reg; break;
-        case ZYDIS_OPERAND_ENCODING_MODRM_RM: place = Place::modrm_rm; break;
-        case ZYDIS_OPERAND_ENCODING_OPCODE: place = Place::opcode; break;
-        case ZYDIS_OPERAND_ENCODING_NDSNDD: place = Place::vvvv; break;
+        case ZYDIS_OPERAND_ENCODING_MODRM_REG: place = RegPlace::modrm_reg; break;
+        case ZYDIS_OPERAND_ENCODING_MODRM_RM: place = RegPlace::modrm_rm; break;
+        case ZYDIS_OPERAND_ENCODING_OPCODE: place = RegPlace::opcode; break;
+        case ZYDIS_OPERAND_ENCODING_NDSNDD: place = RegPlace::vvvv; break;
         default:
           if (r.number == 1 && !r.high8) d.rcx_in = d.rcx_in || read || (write && r.size < 4), d.rcx_out = d.rcx_out || write;
           continue;
@@ -415,6 +419,8 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
         d.gpr[d.gpr_count++] = {place, r.number, r.size, r.high8, read || conditional || (write && r.size < 4), write};
       }
     } else if (o.type == ZYDIS_OPERAND_TYPE_MEMORY && !hidden) {
+      // Of the two operands of CMPS the one that a segment override concerns counts.
+      if (n.has_mem && z.meta.category == ZYDIS_CATEGORY_STRINGOP && address_reg(o.mem.base) == 7) continue;
       n.has_mem = true;
       n.seg = segment_number(o.mem.segment);
       n.base = address_reg(o.mem.base);

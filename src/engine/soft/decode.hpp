@@ -24,9 +24,9 @@ enum class Kind : u8 {
 enum class Unit : u8 { integer, x87, mmx, sse, avx, avx512 };
 
 /// Where a general register is encoded.
-enum class Place : u8 { modrm_reg, modrm_rm, opcode, vvvv };
+enum class RegPlace : u8 { modrm_reg, modrm_rm, opcode, vvvv };
 struct GprOperand {
-  Place place;
+  RegPlace place;
   u8 reg;    ///< guest number 0..15; for high bytes 0..3 (AH = RAX …)
   u8 size;   ///< bytes
   bool high8, read, write;

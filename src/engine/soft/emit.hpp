@@ -27,6 +27,10 @@ struct HostMem {
 
 class Emitter {
  public:
+  /// Fills with NOPs until (position + lead) is a multiple of `to`.
+  void align(unsigned to, unsigned lead = 0) {
+    while ((size() + lead) % to) byte(0x90);
+  }
   Emitter() { bytes_.reserve(16384); }
   void start() { bytes_.clear(); }
   [[nodiscard]] u32 size() const { return static_cast<u32>(bytes_.size()); }

@@ -88,12 +88,8 @@ __attribute__((naked, used)) void soft_thunk_execute() {
   asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%rcx, %%rsi\n call soft_execute\n" CONTINUE :: STATE_OPERANDS);
 }
 
-__attribute__((naked, used)) void soft_thunk_undefined() {
-  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov $6, %%esi\n call soft_raise\n" CONTINUE :: STATE_OPERANDS);
-}
-
-__attribute__((naked, used)) void soft_thunk_no_fpu() {
-  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov $7, %%esi\n call soft_raise\n" CONTINUE :: STATE_OPERANDS);
+__attribute__((naked, used)) void soft_thunk_raise() {
+  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%ecx, %%esi\n call soft_raise\n" CONTINUE :: STATE_OPERANDS);
 }
 
 __attribute__((naked, used)) void soft_native_fault() {
@@ -142,8 +138,9 @@ void init_thunks(SoftCpu& cpu) {
   cpu.pext_index = static_cast<u64>(tlb_entries - 1) << 12;
   cpu.pext_offset = 0xfff;
   void (*const table[])() = {soft_thunk_lookup, soft_thunk_link, soft_thunk_execute, soft_thunk_mem_slow,
-                             soft_thunk_commit, soft_thunk_undefined, soft_thunk_no_fpu, soft_thunk_segment};
-  for (unsigned i = 0; i < 8; ++i) cpu.thunks[i] = reinterpret_cast<const void*>(table[i]);
+                             soft_thunk_commit, soft_thunk_raise, soft_thunk_segment};
+  cpu.bit_masks[0] = 15, cpu.bit_masks[1] = 31, cpu.bit_masks[2] = 63;
+  for (unsigned i = 0; i < 7; ++i) cpu.thunks[i] = reinterpret_cast<const void*>(table[i]);
 }
 
 }  // namespace nagaya::engine::soft

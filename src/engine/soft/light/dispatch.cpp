@@ -96,6 +96,7 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
         }
       }
     }
+    cpu.want_key = key;
     const u32 index = mode_index(cpu, key);
     if (index == ~0u) return leave(cpu, Leave::translate);
     const void* code = nullptr;
@@ -148,7 +149,11 @@ extern "C" const void* soft_execute(SoftCpu* cpu, const Insn* insn) {
 }
 
 extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector) {
-  raise(*cpu, static_cast<u8>(vector));
+  if (vector == 13) {
+    raise(*cpu, 13, 0);
+  } else {
+    raise(*cpu, static_cast<u8>(vector));
+  }
   return soft_dispatch(cpu);
 }
 

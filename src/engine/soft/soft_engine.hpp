@@ -1,0 +1,18 @@
+// The software engine: unmodified x86-64 guests in a plain process. Design: docs/design/software-engine.md.
+#pragma once
+#include <memory>
+
+#include "engine/engine.hpp"
+
+namespace nagaya::engine::soft {
+
+struct SoftOptions {
+  u64 code_cache_bytes = 128 * MiB;  ///< bound on translated code; when full, everything is dropped and made again
+  bool precise_flags = false;        ///< arithmetic flags exact in fault frames even where the program cannot see them
+  unsigned max_block_insns = 48;
+};
+
+/// Error when the host lacks what the engine needs (AVX2/BMI2-class CPU, executable memory), with the reason.
+Result<std::unique_ptr<Engine>> create_soft_engine(const SoftOptions& options = {});
+
+}  // namespace nagaya::engine::soft

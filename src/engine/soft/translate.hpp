@@ -1,0 +1,117 @@
+// The translator: one block of guest code to host code.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "engine/soft/code_cache.hpp"
+#include "engine/soft/decode.hpp"
+#include "engine/soft/emit.hpp"
+#include "engine/soft/light/mode.hpp"
+
+namespace nagaya::engine::soft {
+
+struct TranslateOptions {
+  /// Keep the arithmetic flags exact in the frames of faults too, not only where the program can read them later.
+  bool precise_flags = false;
+  /// Longest block in guest instructions.
+  unsigned max_insns = 48;
+};
+
+/// Where the code to translate is. `page2` is the page that follows virtually: null when not (yet) known.
+struct CodeSource {
+  u64 gpa = 0;
+  u64 gpa2 = ~0ull;  ///< page address
+  const u8* page = nullptr;
+  const u8* page2 = nullptr;
+  u32 mode_index = 0;
+  Mode mode{0};
+};
+
+enum class TranslateStatus : u8 { ok, need_page2, cache_full };
+
+class Translator {
+ public:
+  Translator(CodeCache& cache, const TranslateOptions& options) : cache_(cache), options_(options) {}
+  /// Translates and commits one block (not yet inserted). `need_page2`: the first instruction continues on the next page.
+  TranslateStatus translate(const CodeSource& source, Block*& out);
+
+ private:
+  using Body = std::function<void(HostMem)>;
+
+  // translate.cpp: the frame of a block
+  TranslateStatus scan();
+  void liveness();
+  u32 peek_flags(u32 offset);
+  void emit_insn(const Decoded& d);
+  bool unit_allowed(const Decoded& d);
+  void begin(const Decoded& d);
+  // translate_flow.cpp: exits
+  void emit_rip(u32 offset);
+  void exit_direct(i64 target, u32 from, bool truncate16);
+  void exit_indirect();
+  void exit_thunk(Thunk thunk);
+  void exit_execute(const Decoded& d);
+  void exit_raise(const Decoded& d, u32 vector);
+  void flow(const Decoded& d);
+  bool linkable(i64 target, bool truncate16) const;
+  void link_stub(LinkSite& site, i64 target);
+  i64 branch_target(const Decoded& d) const;
+  void conditional(const Decoded& d);
+  void jcxz_or_loop(const Decoded& d);
+  void call(const Decoded& d);
+  void ret(const Decoded& d);
+  // translate_memory.cpp: addresses, the inline TLB, stack operations
+  void effective_address(const Insn& n, u32 next_offset, i64 extra_disp);
+  void segment_base(u8 seg, unsigned size, bool write, u32 offset);
+  void access(const Decoded& d, unsigned size, bool read, bool write, bool need_rcx, const Body& body);
+  void operand(const Decoded& d, bool need_rcx, const Body& body);
+  void stack_address(int displacement, const Decoded& d, unsigned size, bool write);
+  void push_value(const Decoded& d, const std::function<void()>& value_to_rcx);
+  void stack(const Decoded& d);
+  void adjust_rsp(int by);
+  // translate_native.cpp: re-encoding
+  void native(const Decoded& d);
+  void native_body(const Decoded& d, const HostMem* mem, int force_rcx_reg);
+  void encode(const Decoded& d, const HostMem* mem, const int* host_of_operand, int forced_reg);
+  void lea(const Decoded& d);
+  void bit_string(const Decoded& d);
+  void save_flags();
+  void restore_flags();
+
+  [[nodiscard]] static bool spilled(unsigned guest) { return guest == 10 || guest == 11; }
+  [[nodiscard]] static HostReg host(unsigned guest) { return guest == 1 ? h_r10 : static_cast<HostReg>(guest); }
+  [[nodiscard]] static HostMem gpr(unsigned guest) {
+    return Emitter::gs(offsetof(SoftCpu, s) + offsetof(x86::CpuState, gpr) + 8 * guest);
+  }
+  void load_guest(HostReg to, unsigned guest) {
+    if (spilled(guest)) {
+      e_.load(to, gpr(guest));
+    } else if (host(guest) != to) {
+      e_.mov(to, host(guest));
+    }
+  }
+  void store_guest(unsigned guest, HostReg from) {
+    if (spilled(guest)) {
+      e_.store(gpr(guest), from);
+    } else if (host(guest) != from) {
+      e_.mov(host(guest), from);
+    }
+  }
+  [[nodiscard]] unsigned stack_width() const { return source_.mode.is64() ? 8 : 4; }
+
+  CodeCache& cache_;
+  TranslateOptions options_;
+  Emitter e_;
+  CodeSource source_;
+  std::vector<Decoded> insns_;
+  std::vector<SideEntry> side_;
+  std::vector<std::function<void()>> stubs_;
+  Block* block_ = nullptr;
+  u32 end_offset_ = 0;       // page offset after the last instruction
+  bool ended_ = false;       // the last instruction leaves the block
+  bool next_crosses_ = false;  // the instruction at end_offset_ crosses the page: never linked to
+  u16 dep_lo_ = 0, dep_hi_ = 0, dep2_hi_ = 0;
+  u32 checked_entry_ = 0, entry_ = 0, indirect_entry_ = 0, dead_stub_ = 0;
+};
+
+}  // namespace nagaya::engine::soft

@@ -1,0 +1,258 @@
+// One vCPU's run loop in C++: requests from outside, interrupts, what translated code could not do, and back in.
+#include <asm/prctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "engine/soft/engine_impl.hpp"
+#include "engine/soft/light/kvm_clock.hpp"
+#include "engine/soft/light/memory.hpp"
+#include "engine/soft/thunks.hpp"
+#include "host/tsc.hpp"
+
+namespace nagaya::engine::soft {
+namespace {
+
+constexpr u64 rflags_if = 1 << 9;
+constexpr u32 apic_base_msr = 0x1b;
+
+u32 bit(VcpuSignal s) { return 1u << static_cast<unsigned>(s); }
+
+/// XRSTOR faults on reserved bits; a saved state may hold anything.
+void sanitize_xsave(x86::CpuState& s, u64 carried) {
+  u32 mxcsr;
+  std::memcpy(&mxcsr, &s.xsave[24], 4);
+  mxcsr &= 0xffff;
+  std::memcpy(&s.xsave[24], &mxcsr, 4);
+  u64 header[8];
+  std::memcpy(header, &s.xsave[512], 64);
+  header[0] &= carried;
+  for (int i = 1; i < 8; ++i) header[i] = 0;
+  std::memcpy(&s.xsave[512], header, 64);
+}
+
+bool set_gs_base(const SoftCpu* cpu) { return syscall(SYS_arch_prctl, ARCH_SET_GS, cpu) == 0; }
+
+}  // namespace
+
+Result<std::unique_ptr<Vcpu>> SoftVcpu::create(SoftEngine& engine, CodeShared& shared, unsigned id, IoHandler& io, LocalApic* apic,
+                                               std::span<const CpuidEntry> cpuid) {
+  std::unique_ptr<SoftVcpu> vcpu(new SoftVcpu(engine));
+  void* memory = mmap(nullptr, sizeof(SoftCpu), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return fail_errno("cannot allocate a vCPU");
+  SoftCpu& cpu = *static_cast<SoftCpu*>(memory);
+  vcpu->cpu_ = &cpu;
+  vcpu->cpuid_.assign(cpuid.begin(), cpuid.end());
+  new (&cpu.s) x86::CpuState(x86::reset_state(id == 0));
+  new (&cpu.fault) Fault();
+  cpu.run_ok = 1;
+  cpu.mode_index = ~0u;
+  cpu.host_xcr0 = engine.host_xcr0();
+  cpu.tsc_khz = engine.tsc_khz();
+  cpu.cpuid = vcpu->cpuid_.data();
+  cpu.cpuid_count = static_cast<u32>(vcpu->cpuid_.size());
+  cpu.id = id;
+  cpu.maxphyaddr = x86::cpuid_lookup(vcpu->cpuid_, 0x80000008, 0)[0] & 0xff;
+  if (cpu.maxphyaddr < 36 || cpu.maxphyaddr > 52) cpu.maxphyaddr = 40;
+  cpu.cpuid_signature = x86::cpuid_lookup(vcpu->cpuid_, 1, 0)[0];
+  cpu.features = features_of(vcpu->cpuid_);
+  cpu.vcpu = vcpu.get();
+  cpu.engine = &engine;
+  cpu.shared = &shared;
+  cpu.apic = apic;
+  cpu.io = &io;
+  init_thunks(cpu);
+  system_init(cpu);
+  mode_changed(cpu);
+  engine.attach(*vcpu);
+  return vcpu;
+}
+
+SoftVcpu::~SoftVcpu() {
+  if (!cpu_) return;
+  engine_.detach(*this);
+  munmap(cpu_, sizeof(SoftCpu));
+}
+
+void SoftVcpu::poke() {
+  std::atomic_ref<u32> ok(cpu_->run_ok);
+  ok.store(0, std::memory_order_seq_cst);
+  ok.notify_all();
+}
+
+void SoftVcpu::kick() {
+  kicked_.store(true);
+  poke();
+}
+
+void SoftVcpu::signal(VcpuSignal what, u8 vector) {
+  if (what == VcpuSignal::sipi) sipi_vector_.store(vector);
+  if (what != VcpuSignal::interrupt) requests_.fetch_or(bit(what));
+  poke();
+}
+
+void SoftVcpu::sleep() { std::atomic_ref<u32>(cpu_->run_ok).wait(1, std::memory_order_seq_cst); }
+
+bool SoftVcpu::prepare() {
+  SoftCpu& cpu = *cpu_;
+  auto& s = cpu.s;
+  const u32 requests = requests_.exchange(0);
+  if (requests & bit(VcpuSignal::init)) {
+    x86::apply_init(s);
+    cpu.fault = {};
+    cpu.stepping = cpu.step_trap = cpu.shadow_served = false;
+    tlb_flush_all(cpu);
+    mode_changed(cpu);
+  }
+  if ((requests & bit(VcpuSignal::sipi)) && s.run_state == x86::RunState::wait_for_sipi) {
+    x86::apply_sipi(s, static_cast<u8>(sipi_vector_.load()));
+    tlb_flush_all(cpu);
+    mode_changed(cpu);
+  }
+  if (requests & bit(VcpuSignal::nmi)) s.events.nmi_pending = true;
+  if (s.events.exception_pending) {
+    cpu.fault = {};
+    cpu.fault.pending = true;
+    cpu.fault.vector = s.events.vector;
+    cpu.fault.has_code = s.events.has_error_code;
+    cpu.fault.code = s.events.error_code;
+    s.events.exception_pending = false;
+  }
+  if (s.run_state == x86::RunState::wait_for_sipi || s.run_state == x86::RunState::shutdown) return false;
+  cpu.irq_wanted = 0;
+  const bool shadow = s.events.interrupt_shadow || s.events.mov_ss_shadow;
+  if (cpu.fault.pending || cpu.stepping) {  // finish what the instruction before began
+    if (cpu.apic && cpu.apic->interrupt_pending()) cpu.irq_wanted = 1;
+    return true;
+  }
+  if (s.events.nmi_pending && !s.events.nmi_blocked && !shadow) {
+    s.run_state = x86::RunState::running;
+    s.events.nmi_pending = false;
+    cpu.heavy = true;
+    cpu.need_heavy = false;
+    deliver_interrupt(cpu, 2, true);
+    cpu.heavy = false;
+    return true;
+  }
+  if (cpu.apic && cpu.apic->interrupt_pending()) {
+    if ((s.rflags & rflags_if) && !shadow) {
+      s.run_state = x86::RunState::running;
+      const int vector = cpu.apic->acknowledge_interrupt();
+      if (vector >= 0) {
+        cpu.heavy = true;
+        cpu.need_heavy = false;
+        deliver_interrupt(cpu, static_cast<u8>(vector), false);
+        cpu.heavy = false;
+        if (!cpu.fault.pending && cpu.apic->interrupt_pending()) cpu.irq_wanted = 1;
+      }
+      return true;
+    }
+    cpu.irq_wanted = 1;
+  }
+  if (s.run_state == x86::RunState::halted && pv_kick_.exchange(false)) s.run_state = x86::RunState::running;
+  return s.run_state == x86::RunState::running;
+}
+
+Exit SoftVcpu::run() {
+  SoftCpu& cpu = *cpu_;
+  if (auto r = enter_thread(*this); !r) return {ExitReason::internal_error, r.error().message()};
+  if (!set_gs_base(&cpu)) return {ExitReason::internal_error, "the host does not let this thread set its GS base"};
+  for (;;) {
+    // First open the gate, then look: whoever pokes after this closes it again, and nothing is missed.
+    std::atomic_ref<u32>(cpu.run_ok).store(1, std::memory_order_seq_cst);
+    if (kicked_.exchange(false)) {
+      if (cpu.fault.pending && !cpu.fault.software) {  // becomes part of the state
+        auto& e = cpu.s.events;
+        e.exception_pending = true;
+        e.vector = cpu.fault.vector;
+        e.has_error_code = cpu.fault.has_code;
+        e.error_code = cpu.fault.code;
+        cpu.fault = {};
+      }
+      return {ExitReason::kicked, {}};
+    }
+    if (!prepare()) {
+      if (cpu.s.run_state == x86::RunState::shutdown) return {ExitReason::shutdown, "triple fault"};
+      sleep();
+      continue;
+    }
+    cpu.leave = Leave::none;
+    cpu.need_heavy = false;
+    engine_.begin_guest();
+    soft_enter(&cpu);
+    engine_.end_guest();
+    ++cpu.counters[2];
+    switch (cpu.leave) {
+      case Leave::translate: engine_.translate_for(cpu); break;
+      case Leave::heavy:
+        if (cpu.s.run_state != x86::RunState::running) break;
+        cpu.need_heavy = false;
+        cpu.heavy = true;
+        if (cpu.fault.pending) {
+          if (!deliver_fault(cpu)) cpu.leave = Leave::shutdown;
+        } else if (cpu.insn) {
+          execute_heavy(cpu, *cpu.insn);
+        }
+        cpu.insn = nullptr;
+        cpu.heavy = false;
+        cpu.need_heavy = false;
+        break;
+      case Leave::internal: return {ExitReason::internal_error, cpu.leave_detail ? cpu.leave_detail : "software engine"};
+      default: break;
+    }
+    if (cpu.s.run_state == x86::RunState::shutdown) return {ExitReason::shutdown, "triple fault"};
+  }
+}
+
+Result<x86::CpuState> SoftVcpu::state() {
+  SoftCpu& cpu = *cpu_;
+  x86::CpuState out = cpu.s;
+  out.msr.tsc = host::rdtsc() + cpu.tsc_offset;
+  if (cpu.apic) {
+    u64 base = 0;
+    if (cpu.apic->read_msr(apic_base_msr, base)) out.apic_base = base;
+    out.cr8 = cpu.apic->cr8();
+  }
+  if (requests_.load() & bit(VcpuSignal::nmi)) out.events.nmi_pending = true;
+  return out;
+}
+
+Result<> SoftVcpu::set_state(const x86::CpuState& state) {
+  SoftCpu& cpu = *cpu_;
+  cpu.s = state;
+  cpu.s.xcr0 = (state.xcr0 & engine_.host_xcr0()) | 1;
+  sanitize_xsave(cpu.s, engine_.host_xcr0());
+  cpu.fault = {};
+  cpu.insn = nullptr;
+  cpu.link_site = nullptr;
+  cpu.stepping = cpu.step_trap = cpu.shadow_served = false;
+  cpu.tsc_offset = state.msr.tsc - host::rdtsc();
+  if (cpu.apic) {
+    u64 base = 0;
+    if (cpu.apic->read_msr(apic_base_msr, base) && base != state.apic_base) (void)cpu.apic->write_msr(apic_base_msr, state.apic_base);
+    cpu.apic->set_tsc_offset(cpu.tsc_offset);
+    cpu.apic->set_cr8(static_cast<u8>(state.cr8 & 15));
+  }
+  tlb_flush_all(cpu);
+  mode_changed(cpu);
+  kvm_clock_update(cpu);
+  return {};
+}
+
+Result<x86::LapicState> SoftVcpu::lapic_state() { return fail("local APIC state", "it is the machine's with this engine"); }
+Result<> SoftVcpu::set_lapic_state(const x86::LapicState&) { return fail("local APIC state", "it is the machine's with this engine"); }
+
+Result<u64> SoftVcpu::tsc_offset() { return cpu_->tsc_offset; }
+
+Result<> SoftVcpu::set_tsc_offset(u64 offset) {
+  cpu_->tsc_offset = offset;
+  if (cpu_->apic) cpu_->apic->set_tsc_offset(offset);
+  kvm_clock_update(*cpu_);
+  return {};
+}
+
+void hypercall_kick(SoftCpu& cpu, u64 apic_id) { cpu.vcpu->engine().kick_apic_id(apic_id); }
+
+}  // namespace nagaya::engine::soft
