@@ -1,0 +1,75 @@
+// What sits between the engine and the devices: the address maps, the clock, the interrupt sink, and the devices in the
+// order in which the catalogue built them.
+#pragma once
+#include <array>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "bus/bus.hpp"
+#include "bus/device.hpp"
+#include "bus/irq.hpp"
+#include "engine/engine.hpp"
+#include "machine/clock.hpp"
+#include "memory/guest_memory.hpp"
+#include "proto/vm_config.hpp"
+
+namespace nagaya::chipset {
+class Pm;
+}
+namespace nagaya::devices {
+class CharBackend;
+}
+
+namespace nagaya::machine {
+
+/// What devices ask of the machine. Called on vCPU threads without locks.
+struct BoardSignals {
+  std::function<void()> power_off;
+  std::function<void()> reset;
+  std::function<void(u32 status)> debug_exit;
+};
+
+/// Host ends of the character devices; null: nothing connected. They outlive the board.
+struct CharEnds {
+  std::array<devices::CharBackend*, 4> serial{};
+  devices::CharBackend* debug_console = nullptr;
+};
+
+struct Board {
+  Board(memory::GuestMemory& memory, MachineClock& clock, bus::IrqSink& irqs, BoardSignals signals, CharEnds ends)
+      : memory(memory), clock(clock), irqs(irqs), signals(std::move(signals)), ends(ends) {}
+
+  memory::GuestMemory& memory;
+  MachineClock& clock;
+  bus::IrqSink& irqs;
+  const BoardSignals signals;
+  const CharEnds ends;
+  std::vector<std::unique_ptr<bus::Device>> devices;
+  chipset::Pm* pm = nullptr;  ///< the power button is there
+
+  [[nodiscard]] bus::IrqLine line(unsigned gsi) { return bus::IrqLine(irqs, gsi); }
+  /// Takes a device in; returns it.
+  template <class D>
+  D& add(std::unique_ptr<D> device) {
+    D& out = *device;
+    devices.push_back(std::move(device));
+    return out;
+  }
+};
+
+/// Routes the vCPUs' accesses through the maps.
+class BoardIo final : public engine::IoHandler {
+ public:
+  bus::AddressMap ports, mmio;
+
+  void port_read(u16 port, std::span<u8> data) override { ports.read(port, data); }
+  void port_write(u16 port, std::span<const u8> data) override { ports.write(port, data); }
+  void mmio_read(Gpa at, std::span<u8> data) override { mmio.read(at.value, data); }
+  void mmio_write(Gpa at, std::span<const u8> data) override { mmio.write(at.value, data); }
+};
+
+/// Builds every device of the catalogue that `config` wants, in its order.
+Result<> populate(Board& board, BoardIo& io, const proto::VmConfig& config);
+
+}  // namespace nagaya::machine

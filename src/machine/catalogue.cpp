@@ -1,0 +1,126 @@
+// The catalogue: every device a machine can have, one line each, in the order in which they are built, resumed, saved
+// and restored (and in reverse paused). Interrupt controllers and the PIT come before all of them (interrupts.hpp).
+#include <fmt/format.h>
+
+#include <array>
+#include <string>
+
+#include "chipset/i8042.hpp"
+#include "chipset/pm.hpp"
+#include "chipset/rtc.hpp"
+#include "devices/debug_console.hpp"
+#include "devices/debug_exit.hpp"
+#include "devices/fw_cfg.hpp"
+#include "devices/pc_testdev.hpp"
+#include "devices/serial.hpp"
+#include "machine/board.hpp"
+#include "machine/fw_cfg_items.hpp"
+#include "x86/pc_layout.hpp"
+
+namespace nagaya::machine {
+namespace {
+
+namespace pc = x86::pc;
+using proto::VmConfig;
+
+struct Slot {
+  Board& board;
+  BoardIo& io;
+  const VmConfig& config;
+};
+
+Result<> build_rtc(Slot s) {
+  const u64 size = s.board.memory.ram_size();
+  const chipset::RtcConfig config{.ram_below_4g = std::min(size, pc::ram_low_limit),
+                                  .ram_above_4g = size - std::min(size, pc::ram_low_limit),
+                                  .cpus = s.config.vcpus};
+  auto& rtc = s.board.add(std::make_unique<chipset::Rtc>(s.board.clock, s.board.line(pc::rtc_irq), config));
+  return s.io.ports.add(pc::rtc_port, chipset::Rtc::io_size, rtc.ports(), "rtc");
+}
+
+Result<> build_pm(Slot s) {
+  auto& pm = s.board.add(std::make_unique<chipset::Pm>(
+      s.board.clock, s.board.line(pc::sci_irq),
+      chipset::PmConfig{.power_off = s.board.signals.power_off, .reset = s.board.signals.reset}));
+  s.board.pm = &pm;
+  TRY(s.io.ports.add(pc::pm_base, chipset::Pm::io_size, pm.ports(), "pm"));
+  TRY(s.io.ports.add(pc::smi_command_port, 2, pm.smi_ports(), "smi command"));
+  return s.io.ports.add(pc::reset_port, 1, pm.reset_port(), "reset control");
+}
+
+Result<> build_i8042(Slot s) {
+  auto& i8042 = s.board.add(std::make_unique<chipset::I8042>(s.board.line(pc::keyboard_irq), s.board.line(pc::mouse_irq),
+                                                             chipset::I8042Config{.reset = s.board.signals.reset}));
+  TRY(s.io.ports.add(pc::i8042_data_port, 1, i8042.data_port(), "i8042 data"));
+  TRY(s.io.ports.add(pc::i8042_command_port, 1, i8042.command_port(), "i8042 command"));
+  return s.io.ports.add(pc::port92, 1, i8042.port92(), "port 92h");
+}
+
+Result<> build_serial(Slot s) {
+  struct Place {
+    u16 port;
+    unsigned irq;
+  };
+  constexpr std::array places = {Place{pc::serial0_port, pc::serial0_irq}, Place{pc::serial1_port, pc::serial1_irq},
+                                 Place{pc::serial2_port, pc::serial2_irq}, Place{pc::serial3_port, pc::serial3_irq}};
+  for (std::size_t i = 0; i < s.config.serial.size(); ++i) {
+    const std::string name = fmt::format("serial{}", i);
+    auto& serial = s.board.add(
+        std::make_unique<devices::Serial>(name, s.board.clock, s.board.line(places[i].irq), s.board.ends.serial[i]));
+    TRY(s.io.ports.add(places[i].port, devices::Serial::io_size, serial.ports(), name));
+  }
+  return {};
+}
+
+Result<> build_fw_cfg(Slot s) {
+  TRY_ASSIGN(auto items, make_fw_cfg_items(s.config, s.board.memory));
+  auto& fw_cfg = s.board.add(std::make_unique<devices::FwCfg>(s.board.memory, std::move(items)));
+  return s.io.ports.add(pc::fw_cfg_port, devices::FwCfg::io_size, fw_cfg, "fw_cfg");
+}
+
+Result<> build_debug_console(Slot s) {
+  auto& console = s.board.add(std::make_unique<devices::DebugConsole>(*s.board.ends.debug_console));
+  return s.io.ports.add(pc::debug_console_port, devices::DebugConsole::io_size, console, "debug console");
+}
+
+Result<> build_debug_exit(Slot s) {
+  auto& exit = s.board.add(std::make_unique<devices::DebugExit>(s.board.signals.debug_exit));
+  return s.io.ports.add(pc::debug_exit_port, devices::DebugExit::io_size, exit, "debug exit");
+}
+
+Result<> build_testdev(Slot s) {
+  auto& test = s.board.add(std::make_unique<devices::PcTestdev>(s.board.irqs));
+  TRY(s.io.ports.add(pc::testdev_ioport, devices::PcTestdev::io_size, test.ioport(), "testdev echo"));
+  TRY(s.io.ports.add(pc::testdev_flush_port, devices::PcTestdev::flush_size, test.flush_port(), "testdev flush"));
+  TRY(s.io.ports.add(pc::testdev_irq_port, devices::PcTestdev::irq_size, test.irq_port(), "testdev irq"));
+  return s.io.mmio.add(pc::testdev_mmio_base, devices::PcTestdev::mmio_size, test.mmio(), "testdev memory");
+}
+
+struct Entry {
+  bool (*wanted)(const VmConfig&, const CharEnds&);
+  Result<> (*build)(Slot);
+};
+
+constexpr auto always = [](const VmConfig&, const CharEnds&) { return true; };
+
+constexpr std::array catalogue = {
+    Entry{always, build_rtc},
+    Entry{always, build_pm},
+    Entry{always, build_i8042},
+    Entry{[](const VmConfig& c, const CharEnds&) { return !c.serial.empty(); }, build_serial},
+    Entry{always, build_fw_cfg},
+    Entry{[](const VmConfig&, const CharEnds& ends) { return ends.debug_console != nullptr; }, build_debug_console},
+    Entry{[](const VmConfig& c, const CharEnds&) { return c.debug_exit; }, build_debug_exit},
+    Entry{[](const VmConfig& c, const CharEnds&) { return c.testdev; }, build_testdev},
+};
+
+}  // namespace
+
+Result<> populate(Board& board, BoardIo& io, const VmConfig& config) {
+  for (const Entry& entry : catalogue) {
+    if (entry.wanted(config, board.ends)) TRY(entry.build({board, io, config}));
+  }
+  return {};
+}
+
+}  // namespace nagaya::machine

@@ -1,0 +1,22 @@
+// Puts what the guest starts with into its memory: a kernel by one of the boot protocols, or a firmware image.
+#pragma once
+#include <string>
+
+#include "base/result.hpp"
+#include "memory/guest_memory.hpp"
+#include "proto/vm_config.hpp"
+#include "x86/cpu_state.hpp"
+
+namespace nagaya::machine {
+
+struct GuestStart {
+  x86::CpuState boot_processor;
+  std::string summary;  ///< one line for a person
+};
+
+/// Maps the firmware image as ROM below 4 GiB. Once per machine.
+Result<> map_firmware(memory::GuestMemory& memory, const std::string& path);
+/// Loads memory that reads as zeros. Errors name the file.
+Result<GuestStart> load_guest(memory::GuestMemory& memory, const proto::VmConfig& config);
+
+}  // namespace nagaya::machine

@@ -1,0 +1,113 @@
+// A whole virtual machine: memory, engine, processors, board; and what can be done with it.
+//
+// All functions are for one thread, the control thread, except where noted. What guests ask for (power-off, reset, debug exit,
+// crash) stops the processors at once and waits until the control thread, woken by the notify hook, calls
+// handle_events().
+//
+// Stated order. Pause: processors to an instruction boundary, clock, devices from the last built to the first.
+// Resume: devices from the first to the last, clock, time stamp counters, processors. Save: CPUs, then devices in the order of
+// building (interrupt controllers first), then RAM. Restore: the same order into a machine that never ran.
+#pragma once
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "engine/engine.hpp"
+#include "machine/board.hpp"
+#include "machine/clock.hpp"
+#include "machine/engine_select.hpp"
+#include "machine/guest_start.hpp"
+#include "machine/interrupts.hpp"
+#include "machine/vcpu_thread.hpp"
+#include "memory/guest_memory.hpp"
+#include "proto/exit_codes.hpp"
+#include "proto/vm_config.hpp"
+#include "state/archive.hpp"
+
+namespace nagaya::machine {
+
+struct MachineHooks {
+  std::function<void()> notify;  ///< something happened: call handle_events(). Any thread; must not block.
+  CharEnds ends{};
+};
+
+class Machine {
+ public:
+  /// Builds the machine, paused. With `config.kernel` or `firmware` it is ready to start; without, or to restore into it,
+  /// call restore() next. `selected` is the engine that executes it.
+  static Result<std::unique_ptr<Machine>> create(const proto::VmConfig& config, SelectedEngine selected, MachineHooks hooks);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  /// Loads the guest and puts all to the state after power-on. Stays paused.
+  Result<> power_on();
+  void resume();
+  void pause();
+  [[nodiscard]] bool paused() const { return paused_; }
+  /// As a power cycle: RAM is lost, the guest loaded anew. Goes on running if it ran.
+  Result<> reset();
+
+  /// Takes what happened since the last call. A reset is carried out here unless config.no_reboot. An outcome means: the
+  /// machine has ended and stays paused.
+  [[nodiscard]] std::optional<proto::VmOutcome> handle_events();
+
+  /// Writes the machine to a new file at `path` (as one step); pauses around it. On error it goes on undisturbed.
+  Result<> save(const std::string& path);
+  /// Fills a machine that never ran from an open file whose description has been read (see saved_machine.hpp). On error
+  /// the machine is of no use.
+  Result<> restore(const state::ArchiveReader& archive, int ram_fd);
+
+  void press_power_button();
+  [[nodiscard]] bool power_button_heard() const;
+  /// A non-maskable interrupt to every processor.
+  void send_nmi();
+  [[nodiscard]] std::string statistics() const;
+  [[nodiscard]] const std::string& engine_line() const { return engine_line_; }
+  [[nodiscard]] const std::string& start_summary() const { return start_summary_; }
+  [[nodiscard]] const proto::VmConfig& config() const { return config_; }
+  [[nodiscard]] const engine::Capabilities& capabilities() const { return engine_->capabilities(); }
+  [[nodiscard]] memory::GuestMemory& memory() { return *memory_; }
+  /// State of one processor; only while paused.
+  [[nodiscard]] Result<x86::CpuState> cpu_state(unsigned vcpu);
+
+ private:
+  Machine(const proto::VmConfig& config, MachineHooks hooks);
+  Result<> build(SelectedEngine selected);
+  Result<> build_processors(std::vector<x86::CpuidEntry> offered);
+  /// Any thread: stops the processors and remembers why.
+  void request(proto::VmOutcome event);
+  void on_exit(unsigned vcpu, const engine::Exit& exit);
+  Result<> set_cpu_state(unsigned vcpu, const x86::CpuState& state);
+  /// Guest TSCs as they stand, one instant for all processors.
+  void freeze_tsc();
+  void thaw_tsc();
+  [[nodiscard]] Result<std::vector<u8>> describe();
+  [[nodiscard]] std::vector<bus::Device*> devices() const;
+
+  const proto::VmConfig config_;
+  const MachineHooks hooks_;
+  std::string engine_line_, start_summary_;
+  u64 tsc_hz_ = 0;
+  bool paused_ = true;
+  u64 frozen_clock_ns_ = 0;              // the engine's paravirtual clock while paused
+  std::vector<std::optional<u64>> tsc_;  // guest TSC of each processor while paused, where the engine tells
+
+  mutable std::mutex events_mutex_;
+  std::vector<proto::VmOutcome> events_;  // guarded by events_mutex_
+
+  // Built from top to bottom, destroyed from bottom to top: processors stop first.
+  std::unique_ptr<memory::GuestMemory> memory_;
+  std::unique_ptr<engine::Engine> engine_;
+  MachineClock clock_;
+  BoardIo io_;
+  std::unique_ptr<InterruptChips> chips_;
+  std::unique_ptr<Board> board_;
+  std::vector<std::unique_ptr<VcpuThread>> threads_;
+};
+
+}  // namespace nagaya::machine
