@@ -47,10 +47,12 @@ class PciConfig {
   [[nodiscard]] Result<u16> add_capability(u8 id, u16 length);
   [[nodiscard]] Result<u16> add_extended_capability(u16 id, u8 version, u16 length);
 
-  /// Takes the present content as what reset() goes back to.
-  void seal() { reset_ = bytes_; }
-  void reset() { bytes_ = reset_; }
-  /// The whole content; a restored one changes only what a guest could have changed, and its ids must be equal.
+  /// Takes the present content as what reset() goes back to; only the first call does.
+  void seal();
+  void reset();
+  /// Changes a byte for good, the state after reset included.
+  void set_fixed8(u16 at, u8 value) { bytes_[at] = reset_[at] = value; }
+  /// The content as far as guests change it; a restored one changes nothing else, and its ids must be equal.
   void save(state::Writer& out) const;
   void restore(state::Reader& in);
 
@@ -62,6 +64,7 @@ class PciConfig {
   [[nodiscard]] std::size_t visible() const { return extended_end_ ? size : legacy_size; }
 
   Bytes bytes_{}, write_{}, clear_{}, reset_{};
+  bool sealed_ = false;
   u16 capabilities_end_ = 0x40, last_capability_ = 0;
   u16 extended_end_ = 0, last_extended_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -80,6 +81,7 @@ class PciDevice : public Device {
   virtual void bar_moved(unsigned /*bar*/, std::optional<u64> /*address*/) {}
   /// Enables, masks or messages changed (irqfd routes follow them).
   virtual void messages_changed() {}
+  /// Called with the bus locked, as are the next two: config() may be used, the bus not.
   virtual void reset_device() = 0;
   virtual void save_device(state::Writer& out) const = 0;
   /// Reads the device's part; nonsense is told by in.reject(). After a refusal the device is reset.
@@ -106,9 +108,12 @@ class PciDevice : public Device {
   void program_bar(unsigned bar, u64 address);
   void set_command(u16 value);
   void take_config();
+  void reset_locked();
 
   [[nodiscard]] IrqSink* sink() const;
-  void note_error(Result<> result);
+  [[nodiscard]] std::unique_lock<std::mutex> lock_bus() const;
+  void remap();
+  void note_error(const Result<>& result);
   void dispatch_read(unsigned bar, u64 offset, std::span<u8> data);
   void dispatch_write(unsigned bar, u64 offset, std::span<const u8> data);
 
@@ -118,7 +123,7 @@ class PciDevice : public Device {
   Bdf at_;
   PciConfig config_;  // guarded by the bus's lock
   std::array<Bar, 6> bars_;
-  std::array<std::unique_ptr<Window>, 6> windows_;
+  std::array<std::unique_ptr<IoTarget>, 6> windows_;
   PciMsi msi_;
   PciMsix msix_;
   std::atomic<u16> command_ = 0;
