@@ -419,8 +419,6 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
         d.gpr[d.gpr_count++] = {place, r.number, r.size, r.high8, read || conditional || (write && r.size < 4), write};
       }
     } else if (o.type == ZYDIS_OPERAND_TYPE_MEMORY && !hidden) {
-      // Of the two operands of CMPS the one that a segment override concerns counts.
-      if (n.has_mem && z.meta.category == ZYDIS_CATEGORY_STRINGOP && address_reg(o.mem.base) == 7) continue;
       n.has_mem = true;
       n.seg = segment_number(o.mem.segment);
       n.base = address_reg(o.mem.base);
@@ -430,6 +428,12 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
       n.mem_size = static_cast<u16>(o.size / 8);
       d.mem_read = read;
       d.mem_write = write;
+    } else if (o.type == ZYDIS_OPERAND_TYPE_MEMORY && o.mem.base != ZYDIS_REGISTER_NONE) {
+      // Strings, XLAT, MASKMOV: C++ knows the address, but an override of its segment must reach it. ES:[rDI] of a string
+      // cannot be overridden, the stack neither.
+      const bool string = z.meta.category == ZYDIS_CATEGORY_STRINGOP || z.meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
+      const u8 base = address_reg(o.mem.base);
+      if (base != 4 && !(string && base == 7)) n.seg = segment_number(o.mem.segment);
     } else if (o.type == ZYDIS_OPERAND_TYPE_IMMEDIATE && !hidden) {
       n.imm = o.imm.value.u;
     } else if (o.type == ZYDIS_OPERAND_TYPE_POINTER) {

@@ -59,7 +59,6 @@ bool pending_x87_error(const XState& state) { return state.get<u16>(2) & ~state.
 }  // namespace
 
 bool maskmov_bytes(SoftCpu& cpu, const Insn& insn, bool mmx) {
-  if (insn.has_mem) return raise(cpu, vec_ud);
   if (!vector_available(cpu, insn, mmx)) return false;
   XState state(cpu);
   const unsigned count = mmx ? 8 : 16;

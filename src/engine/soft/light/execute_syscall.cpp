@@ -45,7 +45,7 @@ bool syscall(SoftCpu& cpu, const Insn& insn) {
 bool sysret(SoftCpu& cpu, const Insn& insn) {
   if (!(cpu.s.msr.efer & efer_sce) || paragraph_mode(cpu)) return raise(cpu, vec_ud);
   if (!require_cpl0(cpu)) return false;
-  const bool to64 = code64(cpu) && insn.opsize == 8;
+  const bool to64 = code64(cpu) && insn.rex_w;
   const auto base = static_cast<u16>(cpu.s.msr.star >> 48);
   const u64 target = to64 ? cpu.s.gpr[RCX] : cpu.s.gpr[RCX] & 0xffffffff;
   if (!canonical(target)) return raise(cpu, vec_gp, 0);
@@ -79,7 +79,7 @@ bool sysenter(SoftCpu& cpu) {
 bool sysexit(SoftCpu& cpu, const Insn& insn) {
   const u64 base = cpu.s.msr.sysenter_cs & 0xfffc;
   if (!protected_mode(cpu) || base == 0 || cpl(cpu) != 0) return raise(cpu, vec_gp, 0);
-  const bool to64 = code64(cpu) && insn.opsize == 8;
+  const bool to64 = code64(cpu) && insn.rex_w;
   const u64 mask = size_mask(to64 ? 8 : 4);
   const u64 target = cpu.s.gpr[RDX] & mask, stack = cpu.s.gpr[RCX] & mask;
   if (!canonical(target) || !canonical(stack)) return raise(cpu, vec_gp, 0);
