@@ -20,7 +20,7 @@ std::string looks_like(std::span<const u8> file) {
   if (peek<u32>(file, 56) == 0x644d5241) return "it is a kernel for ARM64";
   if (peek<u32>(file, 0x38) == 0x05435352) return "it is a kernel for RISC-V";
   if (peek<u16>(file, 0) == 0x5a4d) return "it is a PE executable (UEFI program) without Linux' set-up header";
-  if (peek<u32>(file, 0) == 0x30373037) return "it is a cpio archive (an initrd?)";
+  if (peek<u32>(file, 0) == 0x37303730) return "it is a cpio archive (an initrd?)";
   if (peek<u16>(file, 510) == 0xaa55) return "it is a boot sector or disk image";
   return "it is neither a bzImage nor an ELF file, and has no multiboot header";
 }

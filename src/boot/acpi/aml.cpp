@@ -105,9 +105,7 @@ Term eisa_id(std::string_view id) {
   for (char c : id.substr(3, 4)) product = product << 4 | hex_digit(c);
   // Stored big-endian: the two bytes of the maker first.
   const u32 value = (maker >> 8 & 0xff) | (maker & 0xff) << 8 | (product >> 8 & 0xff) << 16 | (product & 0xff) << 24;
-  Term out{0x0c};
-  append(out, value);
-  return out;
+  return integer(value);
 }
 
 Term buffer(std::span<const u8> bytes) {
