@@ -31,6 +31,8 @@ class DirtyRing {
     return count;
   }
 
+  [[nodiscard]] u32 entries_count() const { return entries_; }
+
  private:
   DirtyRing(host::Mapping mapping, u32 entries) : mapping_(std::move(mapping)), entries_(entries) {}
   [[nodiscard]] kvm_dirty_gfn* entries() const { return reinterpret_cast<kvm_dirty_gfn*>(mapping_.data()); }

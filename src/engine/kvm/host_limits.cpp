@@ -9,6 +9,7 @@
 #include "engine/kvm/msr_list.hpp"
 #include "engine/kvm/msr_table.hpp"
 #include "engine/kvm/scratch_guest.hpp"
+#include "engine/kvm/speed.hpp"
 #include "engine/kvm/system.hpp"
 
 namespace nagaya::engine::kvm {
@@ -20,20 +21,22 @@ u64 feature_msr(const System& system, u32 index) {
   return get_msrs(system.fd(), std::span(&entry, 1)).value_or(0) == 1 ? entry.data : 0;
 }
 
-Result<CpuidLimits> measure(const System& system) {
+Result<HostLimits> measure(const System& system) {
   TRY_ASSIGN(auto guest, ScratchGuest::create(system));
-  CpuidLimits limits;
-  limits.arch_capabilities = guest->can_set_msr(msr_arch_capabilities, feature_msr(system, msr_arch_capabilities));
-  limits.hypercalls = instruction_works(*guest, "VMCALL");
-  limits.cmpxchg16b = instruction_works(*guest, "CMPXCHG16B");
+  HostLimits limits;
+  limits.cpuid.arch_capabilities = guest->can_set_msr(msr_arch_capabilities, feature_msr(system, msr_arch_capabilities));
+  limits.cpuid.hypercalls = instruction_works(*guest, "VMCALL");
+  limits.cpuid.cmpxchg16b = instruction_works(*guest, "CMPXCHG16B");
+  TRY_ASSIGN(const double mips, measure_mips(*guest));
+  limits.dirty_ring = mips >= fast_mips;
   return limits;
 }
 
 }  // namespace
 
-Result<CpuidLimits> measure_limits(const System& system) {
+Result<HostLimits> measure_limits(const System& system) {
   static std::mutex mutex;
-  static std::optional<CpuidLimits> known;
+  static std::optional<HostLimits> known;
   std::lock_guard lock(mutex);
   if (!known) {
     TRY_ASSIGN(known, measure(system));

@@ -7,6 +7,13 @@ namespace nagaya::engine::kvm {
 
 class System;
 
-[[nodiscard]] Result<CpuidLimits> measure_limits(const System& system);
+struct HostLimits {
+  CpuidLimits cpuid;
+  /// A host that emulates kernel code runs many instructions before it looks whether a dirty ring is full, and so
+  /// overwrites entries: only where this is true are rings used.
+  bool dirty_ring = true;
+};
+
+[[nodiscard]] Result<HostLimits> measure_limits(const System& system);
 
 }  // namespace nagaya::engine::kvm

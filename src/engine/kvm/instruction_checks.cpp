@@ -9,7 +9,7 @@ namespace nagaya::engine::kvm {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr auto limit = 3000us;  // emulated one by one, the longest needs well under 100 µs
+constexpr auto limit = 1500us;  // emulated one by one, the longest needs well under 100 µs
 
 // Which CPUID bit offers an instruction; function 0: always there in 64-bit mode.
 struct Offer {

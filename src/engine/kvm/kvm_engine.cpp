@@ -53,8 +53,8 @@ class KvmEngine final : public Engine {
   }
 
   Result<std::vector<CpuidEntry>> supported_cpuid() override {
-    TRY_ASSIGN(const CpuidLimits limits, measure_limits(system_));
-    return kvm::supported_cpuid(system_, limits);
+    TRY_ASSIGN(const HostLimits limits, measure_limits(system_));
+    return kvm::supported_cpuid(system_, limits.cpuid);
   }
   IrqChip* irqchip() override { return &irqchip_; }
   Result<> set_dirty_log(bool on) override { return memory_.set_log(on); }
@@ -133,9 +133,11 @@ class KvmEngine final : public Engine {
 Result<u32> enable_ring(const System& system, int vm, const KvmOptions& options) {
   int capability = 0;
   const u64 largest = system.dirty_ring_bytes(capability);
-  if (!options.dirty_ring || largest == 0) return 0;
+  if (options.dirty_rings == DirtyRings::never || largest == 0) return 0;
   if (!std::has_single_bit(options.dirty_ring_entries) || options.dirty_ring_entries < 1024)
     return fail("the size of a dirty ring must be a power of two, 1024 or more");
+  TRY_ASSIGN(const HostLimits limits, measure_limits(system));
+  if (!limits.dirty_ring && options.dirty_rings == DirtyRings::automatic) return 0;
   const u64 bytes = std::min<u64>(u64{options.dirty_ring_entries} * sizeof(kvm_dirty_gfn), std::bit_floor(largest));
   kvm_enable_cap enable{};
   enable.cap = static_cast<u32>(capability);

@@ -9,13 +9,19 @@
 
 namespace nagaya::engine::kvm {
 
+/// Where the dirty log is kept: in rings shared with the kernel, or in bitmaps it fills in.
+enum class DirtyRings : u8 {
+  automatic,  ///< rings where the host offers them and keeps to their rules
+  always,     ///< wherever offered (for tests)
+  never,
+};
+
 struct KvmOptions {
   std::string device = "/dev/kvm";
   /// 16 KiB of guest-physical space below 4 GiB that the host CPU may need for itself (Intel real mode); neither RAM
   /// nor a device may lie there.
   Gpa reserved{0xfeffc000};
-  /// Keep the dirty log in rings where the host offers it (else bitmaps).
-  bool dirty_ring = true;
+  DirtyRings dirty_rings = DirtyRings::automatic;
   /// Entries per vCPU ring: a power of two, 1024 or more.
   u32 dirty_ring_entries = 4096;
 };

@@ -11,6 +11,7 @@ namespace nagaya::engine::kvm {
 namespace {
 
 constexpr u64 reserved_size = 0x4000;
+constexpr u32 max_empty_drains = 1000;
 constexpr u64 max_slot_pages = (u64{1} << 31) - 1;
 
 bool same(const MemoryRegion& a, const MemoryRegion& b) {
@@ -104,16 +105,30 @@ void MemorySlots::mark(u32 id, u64 page) {
   }
 }
 
-Result<> MemorySlots::collect_rings() {
+Result<u32> MemorySlots::collect_rings() {
   u32 count = 0;
-  for (DirtyRing& ring : rings_) count += ring.drain([&](u32 id, u64 page) { mark(id, page); });
+  bool overflow = false;
+  for (DirtyRing& ring : rings_) {
+    const u32 drained = ring.drain([&](u32 id, u64 page) { mark(id, page); });
+    overflow |= drained == ring.entries_count();
+    count += drained;
+  }
+  // KVM keeps some entries free; where none was, later pages may have overwritten earlier ones.
+  if (overflow) {
+    for (Slot& slot : slots_) {
+      if (!slot.region.readonly) std::ranges::fill(slot.dirty, ~u64{0});
+    }
+  }
   if (count > 0) TRY(request(vm_, KVM_RESET_DIRTY_RINGS, u64{0}, "KVM_RESET_DIRTY_RINGS"));
-  return {};
+  return count;
 }
 
 Result<> MemorySlots::collect() {
   if (!logging_) return {};
-  if (!rings_.empty()) return collect_rings();
+  if (!rings_.empty()) {
+    TRY(collect_rings());
+    return {};
+  }
   for (Slot& slot : slots_) {
     if (slot.region.readonly) continue;
     std::vector<u64> bitmap(slot.dirty.size());
@@ -158,9 +173,16 @@ void MemorySlots::add_ring(DirtyRing ring) {
   rings_.push_back(std::move(ring));
 }
 
-Result<> MemorySlots::drain_rings() {
+Result<> MemorySlots::drain_full_ring() {
   std::lock_guard lock(mutex_);
-  return collect_rings();
+  TRY_ASSIGN(const u32 count, collect_rings());
+  if (count == 0) {
+    // Another vCPU may have emptied it meanwhile, but not again and again.
+    if (++empty_drains_ > max_empty_drains) return fail("KVM says that a dirty ring is full, but nothing is in it");
+  } else {
+    empty_drains_ = 0;
+  }
+  return {};
 }
 
 Hva MemorySlots::host(Gpa at, u64 size) const {

@@ -27,8 +27,8 @@ class MemorySlots {
   void wrote(Gpa at, u64 size);
   /// From now on dirtied pages come by rings; one per vCPU, before it runs.
   void add_ring(DirtyRing ring);
-  /// Empties the rings: a vCPU found its own full.
-  Result<> drain_rings();
+  /// Empties the rings, because a vCPU's own is full. Error when that does not help.
+  Result<> drain_full_ring();
   /// Host address of guest-physical memory, null where there is none.
   [[nodiscard]] Hva host(Gpa at, u64 size) const;
 
@@ -40,7 +40,7 @@ class MemorySlots {
   };
   Result<> apply(const Slot& slot, u64 size) const;
   Result<> collect();
-  Result<> collect_rings();
+  Result<u32> collect_rings();
   void mark(u32 id, u64 page);
   [[nodiscard]] u32 free_id() const;
   Result<> check(std::span<const MemoryRegion> regions) const;
@@ -52,6 +52,7 @@ class MemorySlots {
   std::vector<Slot> slots_;      // guarded by mutex_
   std::deque<DirtyRing> rings_;  // guarded by mutex_
   bool logging_ = false;         // guarded by mutex_
+  u32 empty_drains_ = 0;         // in a row; guarded by mutex_
 };
 
 }  // namespace nagaya::engine::kvm

@@ -113,7 +113,7 @@ bool KvmVcpu::handle_exit(Exit& exit) {
     case KVM_EXIT_IRQ_WINDOW_OPEN: return false;
     case KVM_EXIT_DIRTY_RING_FULL:
       count(counters_->ring_full);
-      if (auto drained = context_.memory.drain_rings(); !drained) {
+      if (auto drained = context_.memory.drain_full_ring(); !drained) {
         exit = {ExitReason::internal_error, drained.error().message()};
         return true;
       }
