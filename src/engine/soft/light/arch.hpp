@@ -20,7 +20,7 @@ enum Vector : u8 {
 };
 
 inline bool protected_mode(const SoftCpu& cpu) { return cpu.s.cr0 & cr0_pe; }
-inline bool v86_mode(const SoftCpu& cpu) { return cpu.s.rflags & flag_vm; }
+inline bool v86_mode(const SoftCpu& cpu) { return protected_mode(cpu) && (cpu.s.rflags & flag_vm); }
 /// Real or virtual-8086 mode: selectors are paragraphs.
 inline bool paragraph_mode(const SoftCpu& cpu) { return !protected_mode(cpu) || v86_mode(cpu); }
 inline bool long_mode(const SoftCpu& cpu) { return cpu.s.msr.efer & efer_lma; }

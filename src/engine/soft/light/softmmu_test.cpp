@@ -343,7 +343,7 @@ TEST_F(JumpCache, FlushesKeepWhatTheyMay) {
   tlb_flush_nonglobal(cpu);
   EXPECT_EQ(find(1, kernel), ram_);
   EXPECT_EQ(find(2, user), nullptr);
-  tlb_flush_page(cpu, 0x401000);
+  tlb_flush_page(cpu, 0x500000);
   tlb_flush_page(cpu, kernel - 0x1000);
   EXPECT_EQ(find(1, kernel), ram_);
   // The page of a block, and the one it may reach into.
