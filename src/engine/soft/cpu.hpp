@@ -31,7 +31,8 @@ struct TlbEntry {
 inline constexpr unsigned tlb_bits = 12;
 inline constexpr unsigned tlb_entries = 1u << tlb_bits;
 constexpr u64 tlb_index(u64 linear) { return linear >> 12 & (tlb_entries - 1); }
-constexpr u64 miss_tag(u64 index) { return 0 - ((index ^ 1) << 12); }
+/// Not of a neighbouring page: an operand that runs into the next page must not find its tag there.
+constexpr u64 miss_tag(u64 index) { return 0 - ((index ^ (tlb_entries / 2)) << 12); }
 
 /// Which TLB a block uses: fixed when it is translated.
 enum TlbKind : u8 {

@@ -51,7 +51,11 @@ u64 mem_slow(SoftCpu& cpu, u64 linear, u32 desc) {
 bool mem_commit(SoftCpu& cpu) {
   const u32 how = cpu.bounce_write;
   cpu.bounce_write = 0;
-  if (how == 1) return mem_write(cpu, cpu.bounce_ea, cpu.bounce, cpu.bounce_size, static_cast<TlbKind>(cpu.bounce_ea2));
+  if (how == 1) {
+    if (mem_write(cpu, cpu.bounce_ea, cpu.bounce, cpu.bounce_size, static_cast<TlbKind>(cpu.bounce_ea2))) return true;
+    cpu.bounce_write = how;  // MMIO: again by heavy code
+    return false;
+  }
   if (how == 2) store_special(cpu, cpu.bounce_ea, cpu.bounce_size);
   return true;
 }
