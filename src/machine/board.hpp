@@ -9,6 +9,8 @@
 #include "bus/bus.hpp"
 #include "bus/device.hpp"
 #include "bus/irq.hpp"
+#include "bus/pci_bus.hpp"
+#include "bus/resources.hpp"
 #include "engine/engine.hpp"
 #include "machine/clock.hpp"
 #include "memory/guest_memory.hpp"
@@ -36,15 +38,28 @@ struct CharEnds {
   devices::CharBackend* debug_console = nullptr;
 };
 
+/// Routes the vCPUs' accesses through the maps.
+class BoardIo final : public engine::IoHandler {
+ public:
+  bus::AddressMap ports, mmio;
+
+  void port_read(u16 port, std::span<u8> data) override { ports.read(port, data); }
+  void port_write(u16 port, std::span<const u8> data) override { ports.write(port, data); }
+  void mmio_read(Gpa at, std::span<u8> data) override { mmio.read(at.value, data); }
+  void mmio_write(Gpa at, std::span<const u8> data) override { mmio.write(at.value, data); }
+};
+
 struct Board {
-  Board(memory::GuestMemory& memory, MachineClock& clock, bus::IrqSink& irqs, BoardSignals signals, CharEnds ends)
-      : memory(memory), clock(clock), irqs(irqs), signals(std::move(signals)), ends(ends) {}
+  Board(memory::GuestMemory& memory, MachineClock& clock, BoardIo& io, bus::IrqSink& irqs, BoardSignals signals,
+        CharEnds ends);
 
   memory::GuestMemory& memory;
   MachineClock& clock;
   bus::IrqSink& irqs;
   const BoardSignals signals;
   const CharEnds ends;
+  bus::Resources resources;  ///< the machine's one allocator of addresses and interrupt lines
+  bus::PciBus pci;
   std::vector<std::unique_ptr<bus::Device>> devices;
   chipset::Pm* pm = nullptr;  ///< the power button is there
 
@@ -58,18 +73,7 @@ struct Board {
   }
 };
 
-/// Routes the vCPUs' accesses through the maps.
-class BoardIo final : public engine::IoHandler {
- public:
-  bus::AddressMap ports, mmio;
-
-  void port_read(u16 port, std::span<u8> data) override { ports.read(port, data); }
-  void port_write(u16 port, std::span<const u8> data) override { ports.write(port, data); }
-  void mmio_read(Gpa at, std::span<u8> data) override { mmio.read(at.value, data); }
-  void mmio_write(Gpa at, std::span<const u8> data) override { mmio.write(at.value, data); }
-};
-
-/// Builds every device of the catalogue that `config` wants, in its order.
+/// Builds every device of the catalogue that `config` wants, in its order, and gives the PCI functions their addresses.
 Result<> populate(Board& board, BoardIo& io, const proto::VmConfig& config);
 
 }  // namespace nagaya::machine

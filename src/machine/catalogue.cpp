@@ -5,6 +5,7 @@
 #include <array>
 #include <string>
 
+#include "chipset/host_bridge.hpp"
 #include "chipset/i8042.hpp"
 #include "chipset/pm.hpp"
 #include "chipset/rtc.hpp"
@@ -44,8 +45,13 @@ Result<> build_pm(Slot s) {
       chipset::PmConfig{.power_off = s.board.signals.power_off, .reset = s.board.signals.reset}));
   s.board.pm = &pm;
   TRY(s.io.ports.add(pc::pm_base, chipset::Pm::io_size, pm.ports(), "pm"));
-  TRY(s.io.ports.add(pc::smi_command_port, 2, pm.smi_ports(), "smi command"));
-  return s.io.ports.add(pc::reset_port, 1, pm.reset_port(), "reset control");
+  return s.io.ports.add(pc::smi_command_port, 2, pm.smi_ports(), "smi command");
+}
+
+Result<> build_host_bridge(Slot s) {
+  // The reset control register is inside the bridge's configuration address port.
+  auto& bridge = s.board.add(std::make_unique<chipset::HostBridge>(s.board.pci));
+  return bridge.attach(s.io.ports, s.io.mmio, pc::ecam_base, pc::ecam_size, &s.board.pm->reset_port());
 }
 
 Result<> build_i8042(Slot s) {
@@ -106,6 +112,7 @@ constexpr auto always = [](const VmConfig&, const CharEnds&) { return true; };
 constexpr std::array catalogue = {
     Entry{always, build_rtc},
     Entry{always, build_pm},
+    Entry{always, build_host_bridge},
     Entry{always, build_i8042},
     Entry{[](const VmConfig& c, const CharEnds&) { return !c.serial.empty(); }, build_serial},
     Entry{always, build_fw_cfg},
@@ -120,7 +127,7 @@ Result<> populate(Board& board, BoardIo& io, const VmConfig& config) {
   for (const Entry& entry : catalogue) {
     if (entry.wanted(config, board.ends)) TRY(entry.build({board, io, config}));
   }
-  return {};
+  return board.pci.assign(board.resources);
 }
 
 }  // namespace nagaya::machine

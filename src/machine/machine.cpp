@@ -8,6 +8,7 @@
 #include "base/log.hpp"
 #include "chipset/pm.hpp"
 #include "host/tsc.hpp"
+#include "machine/saved_machine.hpp"
 #include "x86/pc_layout.hpp"
 
 namespace nagaya::machine {
@@ -32,14 +33,14 @@ Machine::Machine(const proto::VmConfig& config, MachineHooks hooks) : config_(co
 Machine::~Machine() { pause(); }
 
 Result<std::unique_ptr<Machine>> Machine::create(const proto::VmConfig& config, SelectedEngine selected,
-                                                 MachineHooks hooks) {
+                                                 MachineHooks hooks, const state::ArchiveReader* saved) {
   TRY(config.validate());
   auto machine = std::unique_ptr<Machine>(new Machine(config, std::move(hooks)));
-  TRY(machine->build(std::move(selected)));
+  TRY(machine->build(std::move(selected), saved));
   return machine;
 }
 
-Result<> Machine::build(SelectedEngine selected) {
+Result<> Machine::build(SelectedEngine selected, const state::ArchiveReader* saved) {
   engine_line_ = std::move(selected.line);
   tsc_hz_ = host::tsc_hz();
   TRY_ASSIGN(memory_, memory::GuestMemory::create(config_.memory, x86::pc::ram_low_limit));
@@ -60,20 +61,24 @@ Result<> Machine::build(SelectedEngine selected) {
   BoardSignals signals{.power_off = [this] { request({Outcome::power_off}); },
                        .reset = [this] { request({Outcome::reset}); },
                        .debug_exit = [this](u32 status) { request({Outcome::debug_exit, static_cast<int>(status)}); }};
-  board_ = std::make_unique<Board>(*memory_, clock_, chips_->sink(), std::move(signals), hooks_.ends);
+  board_ = std::make_unique<Board>(*memory_, clock_, io_, chips_->sink(), std::move(signals), hooks_.ends);
   TRY(populate(*board_, io_, config_));
-  TRY(build_processors(std::move(selected.cpuid)));
+  TRY(build_processors(selected.cpuid, saved));
   for (bus::Device* device : devices()) device->pause();
   return {};
 }
 
-Result<> Machine::build_processors(std::vector<x86::CpuidEntry> offered) {
+Result<> Machine::build_processors(std::span<const x86::CpuidEntry> offered, const state::ArchiveReader* saved) {
   tsc_.resize(config_.vcpus);
   for (unsigned id = 0; id < config_.vcpus; ++id) {
     const x86::CpuidPolicy policy{
         .vcpu = id, .vcpus = config_.vcpus, .kvm_features = x86::default_kvm_features, .tsc_hz = tsc_hz_};
+    auto cpuid = x86::make_cpuid(offered, policy);
+    if (saved != nullptr) {
+      TRY_ASSIGN(cpuid, saved_cpuid(*saved, id, cpuid, engine_->capabilities().name));
+    }
     threads_.push_back(std::make_unique<VcpuThread>(id, [this, id](const engine::Exit& exit) { on_exit(id, exit); }));
-    TRY(threads_[id]->create(*engine_, io_, chips_->local_apic(id), x86::make_cpuid(offered, policy)));
+    TRY(threads_[id]->create(*engine_, io_, chips_->local_apic(id), std::move(cpuid)));
   }
   return chips_->connect(threads_);
 }
@@ -100,6 +105,7 @@ Result<> Machine::power_on() {
   }
   for (bus::Device* device : devices()) device->reset();
   TRY(chips_->check());
+  if (config_.firmware.empty()) board_->pci.program();
   frozen_clock_ns_ = 0;
   tsc_.assign(config_.vcpus, 0);
   return {};

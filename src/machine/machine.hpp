@@ -37,9 +37,10 @@ struct MachineHooks {
 
 class Machine {
  public:
-  /// Builds the machine, paused. With `config.kernel` or `firmware` it is ready to start; without, or to restore into it,
-  /// call restore() next. `selected` is the engine that executes it.
-  static Result<std::unique_ptr<Machine>> create(const proto::VmConfig& config, SelectedEngine selected, MachineHooks hooks);
+  /// Builds the machine, paused; call power_on() or restore() next. `selected` is the engine that executes it. To restore,
+  /// give the archive already here: its processors show the CPUID they were saved with.
+  static Result<std::unique_ptr<Machine>> create(const proto::VmConfig& config, SelectedEngine selected,
+                                                 MachineHooks hooks, const state::ArchiveReader* saved = nullptr);
   ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
@@ -58,8 +59,8 @@ class Machine {
 
   /// Writes the machine to a new file at `path` (as one step); pauses around it. On error it goes on undisturbed.
   Result<> save(const std::string& path);
-  /// Fills a machine that never ran from an open file whose description has been read (see saved_machine.hpp). On error
-  /// the machine is of no use.
+  /// Fills a machine that never ran, built for `archive`, and RAM from the file at the descriptor's position (see
+  /// saved_machine.hpp). On error the machine is of no use.
   Result<> restore(const state::ArchiveReader& archive, int ram_fd);
 
   void press_power_button();
@@ -77,8 +78,8 @@ class Machine {
 
  private:
   Machine(const proto::VmConfig& config, MachineHooks hooks);
-  Result<> build(SelectedEngine selected);
-  Result<> build_processors(std::vector<x86::CpuidEntry> offered);
+  Result<> build(SelectedEngine selected, const state::ArchiveReader* saved);
+  Result<> build_processors(std::span<const x86::CpuidEntry> offered, const state::ArchiveReader* saved);
   /// Any thread: stops the processors and remembers why.
   void request(proto::VmOutcome event);
   void on_exit(unsigned vcpu, const engine::Exit& exit);

@@ -11,7 +11,6 @@ namespace nagaya::machine {
 namespace {
 
 std::string cpu_section(unsigned id) { return fmt::format("cpu{}", id); }
-std::string cpuid_section(unsigned id) { return fmt::format("cpuid{}", id); }
 
 /// TSCs that differ by more than this part in a million make the guest's clock drift audibly.
 constexpr u64 tsc_tolerance_ppm = 250;
@@ -74,12 +73,6 @@ Result<> Machine::restore(const state::ArchiveReader& archive, int ram_fd) {
 
   clock_.set_now(clock_ns);
   for (unsigned id = 0; id < config_.vcpus; ++id) {
-    TRY_ASSIGN(auto cpuid_in, archive.open(cpuid_section(id), cpu_section_version));
-    TRY_ASSIGN(const auto cpuid, get_cpuid(cpuid_in));
-    if (const auto loss = x86::cpuid_loss(cpuid, threads_[id]->cpuid())) {
-      return fail("cannot restore the machine", fmt::format("its processor had more than engine {} offers here: {}",
-                                                            engine_->capabilities().name, *loss));
-    }
     TRY_ASSIGN(auto cpu_in, archive.open(cpu_section(id), cpu_section_version));
     TRY_ASSIGN(const x86::CpuState state, get_cpu(cpu_in));
     TRY(set_cpu_state(id, state));

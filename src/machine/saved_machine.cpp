@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/scope.hpp"
+#include "machine/cpu_archive.hpp"
 
 namespace nagaya::machine {
 namespace {
@@ -75,6 +76,18 @@ Result<SavedMachine> open_saved_machine(const std::string& path) {
   out.archive = std::move(*archive);
   if (auto done = read_header(out); !done) return refuse(done.error().message());
   return out;
+}
+
+std::string cpuid_section(unsigned id) { return fmt::format("cpuid{}", id); }
+
+Result<std::vector<x86::CpuidEntry>> saved_cpuid(const state::ArchiveReader& archive, unsigned id,
+                                                 std::span<const x86::CpuidEntry> now, const std::string& engine) {
+  TRY_ASSIGN(auto in, archive.open(cpuid_section(id), cpu_section_version));
+  TRY_ASSIGN(auto table, get_cpuid(in));
+  if (const auto loss = x86::cpuid_loss(table, now)) {
+    return fail("cannot restore the machine", fmt::format("engine {} offers less than it had: {}", engine, *loss));
+  }
+  return table;
 }
 
 proto::VmConfig config_for_restore(const proto::VmConfig& saved, const proto::VmConfig& asked) {

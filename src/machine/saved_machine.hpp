@@ -8,6 +8,7 @@
 #include "host/fd.hpp"
 #include "proto/vm_config.hpp"
 #include "state/archive.hpp"
+#include "x86/cpuid.hpp"
 
 namespace nagaya::machine {
 
@@ -24,6 +25,11 @@ Result<SavedMachine> open_saved_machine(const std::string& path);
 /// What to build for it: processors, memory, devices and boot files as saved; back ends, engine and the rest as `asked`.
 /// Fewer serial ports than saved are filled up with unconnected ones.
 [[nodiscard]] proto::VmConfig config_for_restore(const proto::VmConfig& saved, const proto::VmConfig& asked);
+
+/// The CPUID table processor `id` was saved with; an error when `now`, what engine `engine` can show, lacks part of it.
+Result<std::vector<x86::CpuidEntry>> saved_cpuid(const state::ArchiveReader& archive, unsigned id,
+                                                 std::span<const x86::CpuidEntry> now, const std::string& engine);
+[[nodiscard]] std::string cpuid_section(unsigned id);
 
 /// Writes a file at `path` as one step: `description` is an archive, `ram` writes what follows.
 Result<> write_saved_machine(const std::string& path, const std::vector<u8>& description,

@@ -1,0 +1,64 @@
+// nagaya-vmm: one virtual machine in one process. Started by nagaya; usable by hand:
+//   nagaya-vmm --config FILE | --config-fd N   [--status-fd N] [--control-fd N] [--quiet]
+// Exit codes: proto/exit_codes.hpp. Standard output carries nothing but what the guest prints there.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "host/fd.hpp"
+#include "vmm/vmm.hpp"
+
+namespace {
+
+using namespace nagaya;
+
+Result<proto::VmConfig> read_config(const std::string& path, int fd) {
+  std::vector<u8> bytes;
+  if (fd >= 0) {
+    TRY_ASSIGN(bytes, host::read_all(fd, MiB, "configuration"));
+  } else {
+    TRY_ASSIGN(bytes, host::read_file(path, MiB));
+  }
+  return proto::VmConfig::from_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+/// The line for whoever started us; without such a descriptor, a sentence for a person.
+void tell(const proto::VmOutcome& outcome, int status_fd, bool quiet) {
+  if (status_fd >= 0) {
+    (void)host::write_all(status_fd, outcome.to_json() + "\n");
+  } else if (!quiet || outcome.outcome == proto::Outcome::failed) {
+    fmt::print(stderr, "nagaya: {}\n", outcome.sentence());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("One virtual machine, as its own process");
+  std::string config_path;
+  int config_fd = -1, status_fd = -1, control_fd = -1;
+  bool quiet = false;
+  auto* source = app.add_option_group("configuration")->require_option(1);
+  source->add_option("--config", config_path, "file with the machine's configuration (JSON)");
+  source->add_option("--config-fd", config_fd, "descriptor to read it from")->check(CLI::NonNegativeNumber);
+  app.add_option("--status-fd", status_fd, "descriptor that gets one JSON line when the machine has ended")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--control-fd", control_fd, "connected socket for commands")->check(CLI::NonNegativeNumber);
+  app.add_flag("-q,--quiet", quiet, "no lines about engine and outcome");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : proto::exit_failure;
+  }
+
+  proto::VmOutcome outcome;
+  if (auto config = read_config(config_path, config_fd)) {
+    vmm::VmmOptions options{.config = std::move(*config), .control = host::Fd(control_fd), .quiet = quiet};
+    outcome = vmm::run_vmm(std::move(options));
+  } else {
+    outcome = {proto::Outcome::failed, 0, config.error().message()};
+  }
+  tell(outcome, status_fd, quiet);
+  return outcome.exit_code();
+}

@@ -1,0 +1,175 @@
+#include "vmm/vmm.hpp"
+
+#include <fmt/format.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+
+#include <csignal>
+#include <optional>
+
+#include "host/event_loop.hpp"
+#include "host/fd.hpp"
+#include "host/signal.hpp"
+#include "host/timer_queue.hpp"
+#include "machine/char_ends.hpp"
+#include "machine/engine_select.hpp"
+#include "machine/machine.hpp"
+#include "machine/saved_machine.hpp"
+#include "vmm/control_server.hpp"
+
+namespace nagaya::vmm {
+namespace {
+
+using proto::Outcome;
+using proto::VmAnswer;
+using proto::VmCommand;
+using proto::VmOutcome;
+
+/// How long a guest may take to react to the power button when its process is told to end.
+constexpr u64 shutdown_patience_ns = 3'000'000'000;
+
+class Vmm {
+ public:
+  explicit Vmm(VmmOptions options) : options_(std::move(options)) {}
+
+  VmOutcome run() {
+    if (auto ready = set_up(); !ready) return {Outcome::failed, 0, ready.error().message()};
+    machine_->resume();
+    while (!outcome_) loop_->run_once(-1);
+    machine_->pause();
+    ends_->drain();
+    return std::move(*outcome_);
+  }
+
+ private:
+  Result<> set_up() {
+    host::ignore_sigpipe();
+    // Before any thread exists, so that all of them block these signals.
+    TRY_ASSIGN(signals_, host::SignalFd::create({SIGTERM, SIGINT, SIGHUP, SIGUSR1}));
+    TRY_ASSIGN(loop_, host::EventLoop::create());
+    TRY(loop_->add(signals_.fd(), EPOLLIN, [this](u32) { on_signals(); }));
+    TRY(build());
+    (void)::prctl(PR_SET_NAME, fmt::format("vm:{}", machine_->config().name).substr(0, 15).c_str());
+    control_ = std::make_unique<ControlServer>(*loop_, [this](const VmCommand& command) { return obey(command); });
+    if (!machine_->config().control.empty()) TRY(control_->listen(machine_->config().control));
+    if (options_.control) TRY(control_->serve(std::move(options_.control)));
+    return {};
+  }
+
+  Result<> build() {
+    proto::VmConfig config = options_.config;
+    std::optional<machine::SavedMachine> saved;
+    if (!config.restore.empty()) {
+      TRY_ASSIGN(saved, machine::open_saved_machine(config.restore));
+      config = machine::config_for_restore(saved->config, config);
+    }
+    // A saved machine shows its own CPUID, which is compared with all that the engine has.
+    TRY_ASSIGN(auto engine, machine::select_engine(config.engine, saved ? "host" : config.cpu));
+    tell(engine.line);
+    TRY_ASSIGN(ends_, machine::OpenEnds::open(*loop_, config, [this] { end({Outcome::killed}); }));
+    for (const std::string& place : ends_->places()) tell(place);
+    machine::MachineHooks hooks{.notify = [this] { loop_->post([this] { on_events(); }); }, .ends = ends_->ends()};
+    TRY_ASSIGN(machine_, machine::Machine::create(config, std::move(engine), std::move(hooks),
+                                                  saved ? &saved->archive : nullptr));
+    if (saved) return machine_->restore(saved->archive, saved->fd.get());
+    return machine_->power_on();
+  }
+
+  void tell(const std::string& line) const {
+    if (!options_.quiet) (void)host::write_all(2, "nagaya: " + line + "\n");
+  }
+
+  void end(VmOutcome outcome) {
+    if (!outcome_) outcome_ = std::move(outcome);
+  }
+
+  void on_events() {
+    if (auto outcome = machine_->handle_events()) end(std::move(*outcome));
+  }
+
+  void on_signals() {
+    while (const int signal = signals_.next()) {
+      if (!machine_) return end({Outcome::killed});
+      if (signal == SIGUSR1) {
+        on_save_signal();
+      } else {
+        on_end_signal();
+      }
+    }
+  }
+
+  void on_end_signal() {
+    if (ending_ || machine_->paused() || !machine_->power_button_heard()) return end({Outcome::killed});
+    machine_->press_power_button();
+    ending_.emplace(timers_, [this] { loop_->post([this] { end({Outcome::killed}); }); });
+    ending_->arm(host::monotonic_ns() + shutdown_patience_ns);
+  }
+
+  void on_save_signal() {
+    const std::string& file = machine_->config().save_file;
+    if (file.empty()) return tell("SIGUSR1: no file to save to was given (save_file)");
+    if (auto answer = save(file, machine_->config().save_then_exit); !answer.ok) tell(answer.error);
+  }
+
+  VmAnswer save(const std::string& file, bool then_exit) {
+    if (auto done = machine_->save(file); !done) return {.ok = false, .error = done.error().message()};
+    tell(fmt::format("saved the machine to '{}'", file));
+    if (then_exit) {
+      machine_->pause();
+      end({Outcome::saved, 0, file});
+    }
+    return status();
+  }
+
+  VmAnswer status() const {
+    return {.status = machine_->paused() ? "paused" : "running",
+            .engine = machine_->capabilities().name,
+            .vcpus = machine_->config().vcpus,
+            .memory = machine_->config().memory};
+  }
+
+  VmAnswer obey(const VmCommand& command) {
+    on_events();  // what the guest asked for came first
+    if (outcome_) return {.ok = false, .error = "the machine has ended"};
+    switch (command.verb) {
+      case VmCommand::Verb::pause: machine_->pause(); break;
+      case VmCommand::Verb::resume: machine_->resume(); break;
+      case VmCommand::Verb::reset:
+        if (auto done = machine_->reset(); !done) {
+          end({Outcome::failed, 0, "cannot restart: " + done.error().message()});
+          return {.ok = false, .error = done.error().message()};
+        }
+        break;
+      case VmCommand::Verb::powerdown: machine_->press_power_button(); break;
+      case VmCommand::Verb::nmi: machine_->send_nmi(); break;
+      case VmCommand::Verb::quit: end({Outcome::killed}); break;
+      case VmCommand::Verb::status: break;
+      case VmCommand::Verb::stats: {
+        VmAnswer answer = status();
+        answer.text = machine_->statistics();
+        return answer;
+      }
+      case VmCommand::Verb::save: return save(command.file, command.then_exit);
+    }
+    return status();
+  }
+
+  VmmOptions options_;
+  std::optional<VmOutcome> outcome_;
+  host::SignalFd signals_;
+  std::unique_ptr<host::EventLoop> loop_;
+  std::unique_ptr<machine::OpenEnds> ends_;
+  std::unique_ptr<machine::Machine> machine_;
+  std::unique_ptr<ControlServer> control_;
+  host::TimerQueue timers_{"vmm-timers"};
+  std::optional<host::TimerQueue::Timer> ending_;
+};
+
+}  // namespace
+
+VmOutcome run_vmm(VmmOptions options) {
+  Vmm vmm(std::move(options));
+  return vmm.run();
+}
+
+}  // namespace nagaya::vmm
