@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <span>
+#include <string>
 
 #include "base/types.hpp"
 
@@ -37,6 +38,10 @@ class CharBackend : public CharSink {
   virtual void attach(CharReceiver* receiver) = 0;
   /// The device can take input again. Never calls back at once, so a device may hold its lock.
   virtual void input_room() = 0;
+  /// Waits until all output taken so far has left, at most this long (before the process ends). No lock held.
+  virtual void drain(unsigned timeout_ms) = 0;
+  /// What a person needs to connect ("/dev/pts/7", a socket's path); may be empty.
+  [[nodiscard]] virtual std::string where() const = 0;
 };
 
 }  // namespace nagaya::devices

@@ -20,6 +20,8 @@ struct FakeBackend final : CharBackend {
   }
   void attach(CharReceiver* r) override { receiver = r; }
   void input_room() override { ++asked; }
+  void drain(unsigned) override {}
+  std::string where() const override { return {}; }
   std::string out;
   std::size_t room = 1 << 20;
   CharReceiver* receiver = nullptr;
