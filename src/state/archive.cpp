@@ -63,6 +63,7 @@ void Reader::get_bytes(std::span<u8> out) {
     std::ranges::fill(out, u8{0});
     return;
   }
+  if (out.empty()) return;  // memcpy wants no null pointers even for nothing
   std::memcpy(out.data(), rest_.data(), out.size());
   rest_ = rest_.subspan(out.size());
 }
