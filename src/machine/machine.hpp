@@ -68,6 +68,8 @@ class Machine {
   /// A non-maskable interrupt to every processor.
   void send_nmi();
   [[nodiscard]] std::string statistics() const;
+  /// The registers of all processors, for a person; pauses around it.
+  [[nodiscard]] std::string registers();
   [[nodiscard]] const std::string& engine_line() const { return engine_line_; }
   [[nodiscard]] const std::string& start_summary() const { return start_summary_; }
   [[nodiscard]] const proto::VmConfig& config() const { return config_; }

@@ -7,8 +7,8 @@
 namespace nagaya::proto {
 namespace {
 
-constexpr std::array<std::string_view, 9> verbs = {"pause", "resume", "reset", "powerdown", "nmi",
-                                                   "quit",  "status", "stats", "save"};
+constexpr std::array<std::string_view, 10> verbs = {"pause", "resume", "reset", "powerdown", "nmi",
+                                                   "quit",  "status", "stats", "registers", "save"};
 static_assert(verbs[static_cast<std::size_t>(VmCommand::Verb::save)] == "save");
 
 }  // namespace

@@ -1,11 +1,11 @@
 // Commands to a running nagaya-vmm, over its control socket (VmConfig::control) or an inherited descriptor
 // (--control-fd): one JSON object per line, one line of answer for each, in order.
 //
-//   {"command": "pause"}   pause, resume, reset, powerdown (ACPI button), nmi, quit, status, stats
+//   {"command": "pause"}   pause, resume, reset, powerdown (ACPI button), nmi, quit, status, stats, registers
 //   {"command": "save", "file": "path", "then_exit": false}
 //   → {"ok": true, "status": "running", …}   or   {"ok": false, "error": "…"}
 //
-// "status" answers with status (running, paused, saving), engine, vcpus, memory; "stats" with text.
+// "status" answers with status (running, paused, saving), engine, vcpus, memory; "stats" and "registers" with text for a person.
 #pragma once
 #include <string>
 #include <string_view>
@@ -18,7 +18,7 @@ namespace nagaya::proto {
 inline constexpr std::size_t longest_command = 64 * 1024;  ///< bytes of a line; a longer one ends the connection
 
 struct VmCommand {
-  enum class Verb : u8 { pause, resume, reset, powerdown, nmi, quit, status, stats, save };
+  enum class Verb : u8 { pause, resume, reset, powerdown, nmi, quit, status, stats, registers, save };
   Verb verb = Verb::status;
   std::string file{};  ///< of save
   bool then_exit = false;
@@ -34,7 +34,7 @@ struct VmAnswer {
   std::string engine{};
   unsigned vcpus = 0;
   u64 memory = 0;
-  std::string text{};     ///< of stats
+  std::string text{};     ///< of stats and registers
 
   [[nodiscard]] std::string to_json() const;
   [[nodiscard]] static Result<VmAnswer> from_json(std::string_view line);

@@ -149,6 +149,11 @@ class Vmm {
         answer.text = machine_->statistics();
         return answer;
       }
+      case VmCommand::Verb::registers: {
+        VmAnswer answer = status();
+        answer.text = machine_->registers();
+        return answer;
+      }
       case VmCommand::Verb::save: return save(command.file, command.then_exit);
     }
     return status();
