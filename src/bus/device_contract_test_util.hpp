@@ -1,5 +1,5 @@
-// The contract every device is held to, as checks that any device's test calls: reset gives the power-on state, save and
-// restore lose nothing, a refused state leaves a usable device, nonsense accesses of each size do no harm.
+// The contract every device is held to, as checks that any device's test calls: reset gives the power-on state, save
+// and restore lose nothing, a refused state leaves a usable device, nonsense accesses of each size do no harm.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -63,7 +63,8 @@ inline void check_bad_states(Device& from, const std::function<std::unique_ptr<D
   std::mt19937 random(1);
   for (int round = 0; round < 200; ++round) {
     auto noise = good;
-    for (int flips = 0; flips < 1 + round % 16 && !noise.empty(); ++flips) noise[random() % noise.size()] = static_cast<u8>(random());
+    for (int flips = 0; flips < 1 + round % 16 && !noise.empty(); ++flips)
+      noise[random() % noise.size()] = static_cast<u8>(random());
     auto victim = make();
     if (restored(*victim, noise)) {
       (void)saved(*victim);
@@ -77,7 +78,8 @@ inline void check_bad_states(Device& from, const std::function<std::unique_ptr<D
 
 /// Reads and writes of sizes 1..`widest` at every offset of [first, first+size) and a little beyond, with values that
 /// like to break things. Returns having proven only that nothing crashed or hung: check the device afterwards.
-inline void poke_nonsense(IoTarget& target, u64 first, u64 size, unsigned widest = 8, u32 seed = 1, unsigned rounds = 4) {
+inline void poke_nonsense(IoTarget& target, u64 first, u64 size, unsigned widest = 8, u32 seed = 1,
+                          unsigned rounds = 4) {
   std::mt19937_64 random(seed);
   constexpr std::array<u64, 8> nasty{0, ~u64{0}, 1, 0x80, 0x8000, 0x8000'0000, 0x7fff'ffff, 0x5555'aaaa'5555'aaaa};
   std::array<u8, 8> data{};

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <vector>
 
 #include "bus/bytes.hpp"
@@ -71,8 +72,8 @@ void PciBus::config_write(Bdf at, u16 offset, std::span<const u8> data) {
   if (PciDevice* device = find(at)) device->config_write(offset, data);
 }
 
-/// Makes every BAR answer where it wants to. One that collides with somebody else answers nowhere, until the other moves
-/// away; RAM is not in these maps and is found before them, so a BAR over RAM is just hidden.
+/// Makes every BAR answer where it wants to. One that collides with somebody else answers nowhere, until the other
+/// moves away; RAM is not in these maps and is found before them, so a BAR over RAM is just hidden.
 void PciBus::remap() {
   struct Move {
     PciDevice* device;
@@ -104,9 +105,7 @@ void PciBus::remap() {
   }
 }
 
-unsigned PciBus::gsi(Bdf at, u8 pin) const {
-  return wiring_.gsi_first + (at.device + (pin - 1u)) % wiring_.gsi_count;
-}
+unsigned PciBus::gsi(Bdf at, u8 pin) const { return wiring_.gsi_first + (at.device + (pin - 1u)) % wiring_.gsi_count; }
 
 /// Wired OR: a line is up while any function holds it.
 void PciBus::update_intx(PciDevice& device) {
@@ -128,25 +127,26 @@ Result<> PciBus::assign(Resources& resources) {
     unsigned bar;
   };
   std::lock_guard lock(mutex_);
-  std::vector<Need> needs;
+  // Ranges are aligned to their size: large ones first leave no holes.
+  std::multimap<u64, Need, std::greater<>> needs;
   for (auto& [at, device] : devices_) {
     for (unsigned i = 0; i < device->bars_.size(); ++i) {
-      if (device->bars_[i].kind != BarKind::none && !device->bars_[i].assigned) needs.push_back({device, i});
+      const auto& bar = device->bars_[i];
+      if (bar.kind != BarKind::none && !bar.assigned) needs.emplace(bar.size, Need{device, i});
     }
   }
-  // Ranges are aligned to their size: large ones first leave no holes.
-  std::ranges::stable_sort(needs, std::ranges::greater{}, [](const Need& n) { return n.device->bars_[n.bar].size; });
-  for (const Need& need : needs) {
+  for (const auto& [size, need] : needs) {
     auto& bar = need.device->bars_[need.bar];
     auto from = [&](RangeAllocator& pool) { return pool.allocate(bar.size, std::max<u64>(bar.size, 4096)); };
     // 32-bit systems reach only what lies below 4 GiB, so that small 64-bit BARs go there too.
     constexpr u64 large = 64 * MiB;
-    auto address = bar.kind == BarKind::io                               ? resources.ports.allocate(bar.size, bar.size)
+    auto address = bar.kind == BarKind::io                             ? resources.ports.allocate(bar.size, bar.size)
                    : bar.kind == BarKind::memory64 && bar.size > large ? from(resources.mmio64)
                                                                        : from(resources.mmio32);
     if (!address && bar.kind == BarKind::memory64 && bar.size <= large) address = from(resources.mmio64);
     if (!address) {
-      return std::unexpected(std::move(address).error().within(fmt::format("BAR {} of {}", need.bar, need.device->name())));
+      return std::unexpected(
+          std::move(address).error().within(fmt::format("BAR {} of {}", need.bar, need.device->name())));
     }
     bar.assigned = *address;
   }

@@ -1,5 +1,5 @@
-// The PCI segment: functions by bus, device and function, configuration accesses, the mapping of BARs, and the wires INTA
-// to INTD. Source: PCI Local Bus Specification 3.0, 3.2.2.3 (mechanism #1) and 6.2; PCI Express 3.0, 7.2.2 (ECAM).
+// The PCI segment: functions by bus, device and function, configuration accesses, the mapping of BARs, and the wires
+// INTA to INTD. Source: PCI Local Bus Specification 3.0, 3.2.2.3 (mechanism #1) and 6.2; PCI Express 3.0, 7.2.2 (ECAM).
 #pragma once
 #include <array>
 #include <map>

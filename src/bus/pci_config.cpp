@@ -48,7 +48,8 @@ Result<u16> PciConfig::add_capability(u8 id, u16 length) {
 Result<u16> PciConfig::add_extended_capability(u16 id, u8 version, u16 length) {
   const u16 at = extended_end_ ? extended_end_ : u16{legacy_size};  // the first must be there
   if (length < 4 || at + length > static_cast<int>(size)) {
-    return fail(fmt::format("cannot add PCI extended capability {:#x}", id), fmt::format("no room for {} bytes", length));
+    return fail(fmt::format("cannot add PCI extended capability {:#x}", id),
+                fmt::format("no room for {} bytes", length));
   }
   set32(at, id | u32{version} << 16);
   if (last_extended_) set32(last_extended_, (get32(last_extended_) & 0xfffff) | u32{at} << 20);

@@ -1,5 +1,5 @@
-// Configuration space of a PCI function: bytes, which bits a guest may write, and the lists of capabilities. Source: PCI
-// Local Bus Specification 3.0, chapter 6; PCI Express Base Specification 3.0, 7.2 and 7.9.
+// Configuration space of a PCI function: bytes, which bits a guest may write, and the lists of capabilities. Source:
+// PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specification 3.0, 7.2 and 7.9.
 #pragma once
 #include <array>
 #include <span>

@@ -42,11 +42,16 @@ void PciDevice::note_error(const Result<>& result) {
 
 void PciDevice::add_bar(unsigned index, BarKind kind, u64 size, bool prefetchable) {
   const bool wide = kind == BarKind::memory64, io = kind == BarKind::io;
-  const bool taken = index > 5 || bars_[index].kind != BarKind::none || (wide && (index == 5 || bars_[index + 1].kind != BarKind::none)) ||
+  const bool taken = index > 5 || bars_[index].kind != BarKind::none ||
+                     (wide && (index == 5 || bars_[index + 1].kind != BarKind::none)) ||
                      (index > 0 && bars_[index - 1].kind == BarKind::memory64);
-  const bool good_size = std::has_single_bit(size) && size >= (io ? 4 : 16) && size <= (io ? 256 : wide ? u64{1} << 62 : u64{1} << 31);
+  const bool good_size = std::has_single_bit(size) && size >= (io ? 4 : 16) &&
+                         size <= (io     ? 256
+                                  : wide ? u64{1} << 62
+                                         : u64{1} << 31);
   if (taken || !good_size || kind == BarKind::none) {
-    note_error(fail(fmt::format("cannot add BAR {}", index), fmt::format("taken, or size {:#x} is not possible", size)));
+    note_error(
+        fail(fmt::format("cannot add BAR {}", index), fmt::format("taken, or size {:#x} is not possible", size)));
     return;
   }
   bars_[index] = {kind, size, prefetchable, {}, {}};

@@ -83,10 +83,14 @@ void PciMsix::notify(unsigned index, IrqSink* sink) {
 u32 PciMsix::table_word(u64 index) const {
   const Vector& vector = entries_[index / 4];
   switch (index % 4) {
-    case 0: return static_cast<u32>(vector.address);
-    case 1: return static_cast<u32>(vector.address >> 32);
-    case 2: return vector.data;
-    default: return vector.masked;
+    case 0:
+      return static_cast<u32>(vector.address);
+    case 1:
+      return static_cast<u32>(vector.address >> 32);
+    case 2:
+      return vector.data;
+    default:
+      return vector.masked;
   }
 }
 
@@ -121,10 +125,18 @@ bool PciMsix::bar_write(unsigned bar, u64 offset, std::span<const u8> data, IrqS
     Vector& vector = entries_[(at + i) / 16];
     const u32 value = static_cast<u32>(load_le(data.subspan(i, 4)));
     switch ((at + i) / 4 % 4) {
-      case 0: vector.address = (vector.address & ~u64{0xffff'ffff}) | (value & ~u32{3}); break;
-      case 1: vector.address = (vector.address & 0xffff'ffff) | u64{value} << 32; break;
-      case 2: vector.data = value; break;
-      default: vector.masked = value & 1; break;
+      case 0:
+        vector.address = (vector.address & ~u64{0xffff'ffff}) | (value & ~u32{3});
+        break;
+      case 1:
+        vector.address = (vector.address & 0xffff'ffff) | u64{value} << 32;
+        break;
+      case 2:
+        vector.data = value;
+        break;
+      default:
+        vector.masked = value & 1;
+        break;
     }
   }
   send_pending(sink);

@@ -165,17 +165,38 @@ TEST(PciDevice, WrongConstructionIsAnError) {
   struct Wrong : PciDevice {
     explicit Wrong(int how) : PciDevice("wrong", {}) {
       switch (how) {
-        case 0: add_bar(0, BarKind::memory32, 4095); break;
-        case 1: add_bar(5, BarKind::memory64, 4096); break;
-        case 2: add_bar(0, BarKind::memory64, 4096), add_bar(1, BarKind::io, 16); break;
-        case 3: add_bar(0, BarKind::memory32, 4096), add_msix(300, 0, 0, 0x800); break;
-        case 4: add_bar(0, BarKind::memory32, 4096), add_msix(16, 0, 0, 8); break;
-        case 5: add_msi(3); break;
-        case 6: add_capability(9, 0xc1); break;
-        case 7: add_extended_capability(9, 1, 0xf01); break;
-        case 8: add_bar(0, BarKind::io, 512); break;
-        case 9: add_msix(1, 2, 0, 8); break;
-        default: break;
+        case 0:
+          add_bar(0, BarKind::memory32, 4095);
+          break;
+        case 1:
+          add_bar(5, BarKind::memory64, 4096);
+          break;
+        case 2:
+          add_bar(0, BarKind::memory64, 4096), add_bar(1, BarKind::io, 16);
+          break;
+        case 3:
+          add_bar(0, BarKind::memory32, 4096), add_msix(300, 0, 0, 0x800);
+          break;
+        case 4:
+          add_bar(0, BarKind::memory32, 4096), add_msix(16, 0, 0, 8);
+          break;
+        case 5:
+          add_msi(3);
+          break;
+        case 6:
+          add_capability(9, 0xc1);
+          break;
+        case 7:
+          add_extended_capability(9, 1, 0xf01);
+          break;
+        case 8:
+          add_bar(0, BarKind::io, 512);
+          break;
+        case 9:
+          add_msix(1, 2, 0, 8);
+          break;
+        default:
+          break;
       }
     }
     u32 state_version() const override { return 1; }
@@ -200,7 +221,10 @@ TEST(PciDevice, WrongConstructionIsAnError) {
 TEST_F(Pci, AssignAndProgram) {
   AllBars second("second");
   ASSERT_TRUE(pci.add(second, {0, 4, 0}));
-  Resources resources{{"ports", 0xc000, 0xffff}, {"mmio32", 0xc0000000, 0xfebfffff}, {"mmio64", 64 * GiB, 128 * GiB - 1}, GsiAllocator(0)};
+  Resources resources{{"ports", 0xc000, 0xffff},
+                      {"mmio32", 0xc0000000, 0xfebfffff},
+                      {"mmio64", 64 * GiB, 128 * GiB - 1},
+                      GsiAllocator(0)};
   ASSERT_TRUE(pci.assign(resources));
   pci.program();
   EXPECT_EQ(read(0x18), 0xc000000cu) << "largest first";

@@ -13,7 +13,8 @@ namespace nagaya::bus::testing {
 /// BAR 0: 4 KiB of memory, 1: 32 ports, 2/3: 1 MiB of 64-bit memory, 4: 4 KiB with MSI-X (40 vectors).
 class AllBars final : public PciDevice {
  public:
-  explicit AllBars(std::string name = "all") : PciDevice(std::move(name), {0x1234, 0x5678, 0x088000, 3, 0xaaaa, 0xbbbb}) {
+  explicit AllBars(std::string name = "all")
+      : PciDevice(std::move(name), {0x1234, 0x5678, 0x088000, 3, 0xaaaa, 0xbbbb}) {
     add_bar(0, BarKind::memory32, 4096);
     add_bar(1, BarKind::io, 32);
     add_bar(2, BarKind::memory64, MiB, true);
@@ -38,9 +39,7 @@ class AllBars final : public PciDevice {
   [[nodiscard]] u32 state_version() const override { return 1; }
   void pause() override {}
   void resume() override {}
-  void bar_read(unsigned bar, u64 offset, std::span<u8> data) override {
-    store_le(data, value + bar + (offset << 8));
-  }
+  void bar_read(unsigned bar, u64 offset, std::span<u8> data) override { store_le(data, value + bar + (offset << 8)); }
   void bar_write(unsigned bar, u64 offset, std::span<const u8> data) override {
     (void)bar, (void)offset;
     value = load_le(data);

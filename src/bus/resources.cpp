@@ -28,7 +28,8 @@ Result<u64> RangeAllocator::allocate(u64 size, u64 align) {
 
 Result<> RangeAllocator::reserve(u64 start, u64 size) {
   const auto what = fmt::format("cannot reserve {:#x} bytes of {} at {:#x}", size, name_, start);
-  if (size == 0 || start < first_ || start > last_ || last_ - start < size - 1) return fail(what, "outside of the window");
+  if (size == 0 || start < first_ || start > last_ || last_ - start < size - 1)
+    return fail(what, "outside of the window");
   const u64 end = start + (size - 1);
   auto after = taken_.upper_bound(end);
   if (after != taken_.begin() && std::prev(after)->second >= start) return fail(what, "taken");

@@ -11,7 +11,16 @@ namespace nagaya::chipset {
 class Lapic;
 
 /// Delivery modes as encoded in redirection entries, MSI data, LVTs and the ICR.
-enum class DeliveryMode : u8 { fixed = 0, lowest = 1, smi = 2, reserved = 3, nmi = 4, init = 5, startup = 6, extint = 7 };
+enum class DeliveryMode : u8 {
+  fixed = 0,
+  lowest = 1,
+  smi = 2,
+  reserved = 3,
+  nmi = 4,
+  init = 5,
+  startup = 6,
+  extint = 7
+};
 
 struct ApicMessage {
   u32 destination = 0;

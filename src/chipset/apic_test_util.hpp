@@ -2,6 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -14,7 +15,7 @@ namespace nagaya::chipset::testing {
 
 struct Processor {
   std::unique_ptr<Lapic> lapic;
-  unsigned wakes = 0, nmis = 0, inits = 0;
+  std::atomic<unsigned> wakes = 0, nmis = 0, inits = 0;
   std::vector<u8> sipis;
 
   void write(u32 offset, u32 value) {
@@ -57,17 +58,26 @@ struct Board {
       p.lapic = make(i, bus, pic_acknowledge);
       p.lapic->connect([&p](engine::VcpuSignal what, u8 vector) {
         switch (what) {
-          case engine::VcpuSignal::interrupt: ++p.wakes; break;
-          case engine::VcpuSignal::nmi: ++p.nmis; break;
-          case engine::VcpuSignal::init: ++p.inits; break;
-          case engine::VcpuSignal::sipi: p.sipis.push_back(vector); break;
+          case engine::VcpuSignal::interrupt:
+            ++p.wakes;
+            break;
+          case engine::VcpuSignal::nmi:
+            ++p.nmis;
+            break;
+          case engine::VcpuSignal::init:
+            ++p.inits;
+            break;
+          case engine::VcpuSignal::sipi:
+            p.sipis.push_back(vector);
+            break;
         }
       });
     }
   }
   std::unique_ptr<Lapic> make(unsigned id, ApicBus& on, std::function<u8()> pic_acknowledge = {}) {
     return std::make_unique<Lapic>(
-        Lapic::Config{.id = id, .bsp = id == 0, .tsc_hz = tsc_hz, .physical_bits = 40, .host_tsc = [this] { return tsc(); }},
+        Lapic::Config{
+            .id = id, .bsp = id == 0, .tsc_hz = tsc_hz, .physical_bits = 40, .host_tsc = [this] { return tsc(); }},
         clock, on, std::move(pic_acknowledge));
   }
   [[nodiscard]] u64 tsc() const { return clock.now_ns() * 2 + tsc_skew; }

@@ -10,7 +10,8 @@ namespace pc = x86::pc;
 using bus::Bdf;
 
 constexpr u32 address_enable = u32{1} << 31, address_defined = 0x80ff'fffc;
-constexpr u64 config_data = pc::pci_config_data - pc::pci_config_address, reset_control_offset = pc::reset_port - pc::pci_config_address;
+constexpr u64 config_data = pc::pci_config_data - pc::pci_config_address,
+              reset_control_offset = pc::reset_port - pc::pci_config_address;
 
 Bdf bdf_of(u32 bits) {
   return {static_cast<u8>(bits >> 8), static_cast<u8>(bits >> 3 & 31), static_cast<u8>(bits & 7)};
@@ -18,8 +19,8 @@ Bdf bdf_of(u32 bits) {
 
 }  // namespace
 
-/// CF8h-CFFh. Only a doubleword access reaches CONFIG_ADDRESS; a byte at CF9h is the reset control register, the rest of
-/// those four ports is nobody's.
+/// CF8h-CFFh. Only a doubleword access reaches CONFIG_ADDRESS; a byte at CF9h is the reset control register, the rest
+/// of those four ports is nobody's.
 struct HostBridge::Ports final : bus::IoTarget {
   Ports(HostBridge& b, IoTarget* r) : bridge(b), reset(r) {}
 

@@ -1,5 +1,5 @@
-// The PCI host bridge: function 00:00.0, the configuration ports CF8h-CFFh and the enhanced configuration window. Source:
-// PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 3.0, 7.2.2.
+// The PCI host bridge: function 00:00.0, the configuration ports CF8h-CFFh and the enhanced configuration window.
+// Source: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 3.0, 7.2.2.
 #pragma once
 #include "bus/io_window.hpp"
 #include "bus/pci_bus.hpp"

@@ -100,7 +100,8 @@ TEST_F(Bridge, NonsenseEverywhere) {
   for (u32 seed = 0; seed < 200; ++seed) bus::testing::poke_nonsense(all, 0xcf8, 8, 8, seed, 4);
   bridge.reset();
   EXPECT_EQ(load(ports, 0xcf8), 0u);
-  bus::testing::check_bad_states(bridge, [&]() -> std::unique_ptr<bus::Device> { return std::make_unique<HostBridge>(pci); });
+  bus::testing::check_bad_states(bridge,
+                                 [&]() -> std::unique_ptr<bus::Device> { return std::make_unique<HostBridge>(pci); });
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ constexpr u32 version = 0x20 | (Ioapic::pins - 1) << 16;
 
 // Fields of a redirection entry.
 constexpr u64 entry_remote_irr = u64{1} << 14, entry_level = u64{1} << 15, entry_masked = u64{1} << 16,
-              entry_status = u64{1} << 12, entry_logical = u64{1} << 11, entry_active_low = u64{1} << 13;
+              entry_status = u64{1} << 12, entry_logical = u64{1} << 11;
 constexpr u64 entry_readonly = entry_remote_irr | entry_status;
 /// Vector .. mask, and the destination with its extension below (bits 55:48).
 constexpr u64 entry_defined = 0xffff'0000'0001'ffff;
@@ -73,9 +73,12 @@ void Ioapic::end_of_interrupt(u8 vector) {
 u32 Ioapic::read_register() const {
   switch (regs_.ioregsel) {
     case index_id:
-    case index_arbitration: return regs_.id << 24;
-    case index_version: return version;
-    default: break;
+    case index_arbitration:
+      return regs_.id << 24;
+    case index_version:
+      return version;
+    default:
+      break;
   }
   const u32 index = regs_.ioregsel - index_table;
   if (regs_.ioregsel < index_table || index >= 2 * pins) return 0;
@@ -103,9 +106,14 @@ void Ioapic::io_read(u64 offset, std::span<u8> data) {
   std::lock_guard lock(mutex_);
   u32 value = 0;
   switch (offset & 0xff0) {
-    case reg_select: value = regs_.ioregsel; break;
-    case reg_window: value = read_register(); break;
-    default: break;
+    case reg_select:
+      value = regs_.ioregsel;
+      break;
+    case reg_window:
+      value = read_register();
+      break;
+    default:
+      break;
   }
   const unsigned shift = (offset & 0xf) < 4 ? 8 * (offset & 3) : 32;
   bus::store_le(data, static_cast<u64>(value) >> shift);
@@ -117,12 +125,17 @@ void Ioapic::io_write(u64 offset, std::span<const u8> data) {
   std::lock_guard lock(mutex_);
   const u32 value = static_cast<u32>(bus::load_le(data));
   switch (offset) {
-    case reg_select: regs_.ioregsel = value & 0xff; break;
+    case reg_select:
+      regs_.ioregsel = value & 0xff;
+      break;
     case reg_window:
       if (data.size() >= 4) write_register(value);
       break;
-    case reg_eoi: end_locked(static_cast<u8>(value)); break;
-    default: break;
+    case reg_eoi:
+      end_locked(static_cast<u8>(value));
+      break;
+    default:
+      break;
   }
 }
 

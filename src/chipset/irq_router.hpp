@@ -1,5 +1,5 @@
-// The wiring of interrupt lines: which inputs of the PICs and of the I/O APIC a global system interrupt reaches. What it
-// says must agree with x86/pc_layout.hpp, from which MADT, MP table and the PCI routing are made.
+// The wiring of interrupt lines: which inputs of the PICs and of the I/O APIC a global system interrupt reaches. What
+// it says must agree with x86/pc_layout.hpp, from which MADT, MP table and the PCI routing are made.
 #pragma once
 #include <array>
 #include <mutex>
@@ -11,8 +11,8 @@
 
 namespace nagaya::chipset {
 
-/// GSI n is I/O APIC pin n. 0..15 are the same PIC IRQ too (but 2, the cascade); 16..23, for systems that do not use the
-/// I/O APIC, also the PIC's IRQ 10 (even) or 11 (odd), shared and level-triggered.
+/// GSI n is I/O APIC pin n. 0..15 are the same PIC IRQ too (but 2, the cascade); 16..23, for systems that do not use
+/// the I/O APIC, also the PIC's IRQ 10 (even) or 11 (odd), shared and level-triggered.
 class IrqRouter final : public bus::IrqSink {
  public:
   /// Connects the PICs' output to LINT0 and the EOI broadcast to the I/O APIC.

@@ -6,9 +6,9 @@ namespace {
 // One order of the fields for both directions.
 template <class Chip, class F>
 void each_field(Chip& c, F f) {
-  for (auto* field : {&c.last_irr, &c.irr, &c.imr, &c.isr, &c.priority_add, &c.irq_base, &c.read_reg_select, &c.poll,
-                      &c.special_mask, &c.init_state, &c.auto_eoi, &c.rotate_on_auto_eoi, &c.special_fully_nested,
-                      &c.init4, &c.elcr, &c.elcr_mask}) {
+  for (auto* field :
+       {&c.last_irr, &c.irr, &c.imr, &c.isr, &c.priority_add, &c.irq_base, &c.read_reg_select, &c.poll, &c.special_mask,
+        &c.init_state, &c.auto_eoi, &c.rotate_on_auto_eoi, &c.special_fully_nested, &c.init4, &c.elcr, &c.elcr_mask}) {
     f(*field);
   }
 }

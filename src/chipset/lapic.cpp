@@ -66,7 +66,8 @@ void Lapic::send_ipi(u64 icr, bool x2apic) {
       message.broadcast = true;
       bus_.deliver(message, this);
       return;
-    default: break;
+    default:
+      break;
   }
   message.logical = icr >> 11 & 1;
   message.destination = static_cast<u32>(x2apic ? icr >> 32 : icr >> 56);
@@ -85,16 +86,21 @@ bool Lapic::accept(DeliveryMode mode, u8 vector, bool level) {
         if (!sw_enabled()) return false;
         request(vector, level, after);
         break;
-      case DeliveryMode::nmi: after.nmi = true; break;
+      case DeliveryMode::nmi:
+        after.nmi = true;
+        break;
       case DeliveryMode::init:
         take_init();
         after.init = true;
         break;
-      case DeliveryMode::startup: after.sipi = vector; break;
+      case DeliveryMode::startup:
+        after.sipi = vector;
+        break;
       // There is no system management mode here, and the PICs have their own wire.
       case DeliveryMode::smi:
       case DeliveryMode::reserved:
-      case DeliveryMode::extint: return false;
+      case DeliveryMode::extint:
+        return false;
     }
     update(after);
   }
@@ -121,7 +127,7 @@ void Lapic::deliver_local(Lvt entry, After& after) {
   switch (has_mode ? static_cast<DeliveryMode>(lvt >> 8 & 7) : DeliveryMode::fixed) {
     case DeliveryMode::fixed:
       if (entry == lvt_error && static_cast<u8>(lvt) < 16) {
-        errors_ |= apic::error_receive_vector;  // not raise_error: it would end here again
+        errors_ |= apic::error_receive_vector;                   // not raise_error: it would end here again
       } else if (entry == lvt_lint0 && lvt & apic::lvt_level) {  // LINT1 is edge-triggered whatever its bit says
         if (lvt & apic::lvt_remote_irr) break;
         lvt |= apic::lvt_remote_irr;
@@ -130,12 +136,15 @@ void Lapic::deliver_local(Lvt entry, After& after) {
         request(static_cast<u8>(lvt), false, after);
       }
       break;
-    case DeliveryMode::nmi: after.nmi = true; break;
+    case DeliveryMode::nmi:
+      after.nmi = true;
+      break;
     case DeliveryMode::init:
       take_init();
       after.init = true;
       break;
-    default: break;  // ExtINT is a level that update() looks at
+    default:
+      break;  // ExtINT is a level that update() looks at
   }
 }
 

@@ -31,10 +31,10 @@ class Lapic final : public bus::Device, public engine::LocalApic {
   struct Config {
     u32 id = 0;
     bool bsp = false;
-    u64 tsc_hz = 0;                         ///< of the guest's TSC, for the TSC-deadline timer
-    bool x2apic = true;                     ///< CPUID shows x2APIC
-    unsigned physical_bits = 52;            ///< CPUID's physical-address width, for checks of the APIC base
-    std::function<u64()> host_tsc = {};     ///< default: RDTSC
+    u64 tsc_hz = 0;                      ///< of the guest's TSC, for the TSC-deadline timer
+    bool x2apic = true;                  ///< CPUID shows x2APIC
+    unsigned physical_bits = 52;         ///< CPUID's physical-address width, for checks of the APIC base
+    std::function<u64()> host_tsc = {};  ///< default: RDTSC
   };
   /// `pic_acknowledge` runs the INTA cycle of the PICs. Adds itself to `bus`.
   Lapic(const Config& config, bus::Clock& clock, ApicBus& bus, std::function<u8()> pic_acknowledge);
@@ -155,15 +155,15 @@ class Lapic final : public bus::Device, public engine::LocalApic {
   std::array<u32, lvt_count> lvt_{};
   VectorSet irr_, isr_, tmr_;
   bool lint0_ = false;
-  bool counting_ = false;     // one-shot or periodic count in progress, expires at target_ns_
+  bool counting_ = false;  // one-shot or periodic count in progress, expires at target_ns_
   u64 target_ns_ = 0;
-  u64 deadline_ = 0;          // guest TSC, 0 = disarmed
+  u64 deadline_ = 0;  // guest TSC, 0 = disarmed
   u64 tsc_offset_ = 0;
   bool paused_ = false;
 
   std::atomic<bool> pending_ = false;
   std::atomic<u64> mmio_base_ = ~u64{0};
-  std::atomic<u64> address_ = 0;  // id, logical id and mode, packed for addressed_by
+  std::atomic<u64> address_ = 0;       // id, logical id and mode, packed for addressed_by
   std::unique_ptr<bus::Timer> timer_;  // last: goes first, waiting for its callback
 };
 

@@ -1,5 +1,5 @@
-// Offsets of the local APIC's registers in its page, and bits of their values (Intel SDM vol. 3, table 11-1). The x2APIC
-// MSR of a register is 800h + offset / 16.
+// Offsets of the local APIC's registers in its page, and bits of their values (Intel SDM vol. 3, table 11-1). The
+// x2APIC MSR of a register is 800h + offset / 16.
 #pragma once
 #include "base/types.hpp"
 

@@ -23,34 +23,66 @@ bool Lapic::read_register(u32 offset, u32& value) const {
     return true;
   }
   switch (offset) {
-    case reg_id: value = x2apic() ? config_.id : u32{xapic_id_} << 24; return true;
-    case reg_version: value = version; return true;
-    case reg_tpr: value = tpr_; return true;
-    case reg_ppr: value = ppr(); return true;
-    case reg_ldr: value = ldr(); return true;
-    case reg_svr: value = svr_; return true;
-    case reg_esr: value = esr_; return true;
-    case reg_icr: value = icr_low_; return true;
-    case reg_initial_count: value = initial_count_; return true;
-    case reg_current_count: value = current_count(); return true;
-    case reg_divide: value = divide_; return true;
+    case reg_id:
+      value = x2apic() ? config_.id : u32{xapic_id_} << 24;
+      return true;
+    case reg_version:
+      value = version;
+      return true;
+    case reg_tpr:
+      value = tpr_;
+      return true;
+    case reg_ppr:
+      value = ppr();
+      return true;
+    case reg_ldr:
+      value = ldr();
+      return true;
+    case reg_svr:
+      value = svr_;
+      return true;
+    case reg_esr:
+      value = esr_;
+      return true;
+    case reg_icr:
+      value = icr_low_;
+      return true;
+    case reg_initial_count:
+      value = initial_count_;
+      return true;
+    case reg_current_count:
+      value = current_count();
+      return true;
+    case reg_divide:
+      value = divide_;
+      return true;
     // Only in the page:
     case reg_apr:
     case reg_rrd:
-    case reg_eoi: return !x2apic();
-    case reg_dfr: value = dfr_; return !x2apic();
-    case reg_icr_high: value = icr_high_; return !x2apic();
-    default: return false;
+    case reg_eoi:
+      return !x2apic();
+    case reg_dfr:
+      value = dfr_;
+      return !x2apic();
+    case reg_icr_high:
+      value = icr_high_;
+      return !x2apic();
+    default:
+      return false;
   }
 }
 
 u32 Lapic::lvt_mask(Lvt entry) const {
   switch (entry) {
-    case lvt_timer: return config_.tsc_hz ? 0x710ff : 0x310ff;
-    case lvt_error: return 0x110ff;
+    case lvt_timer:
+      return config_.tsc_hz ? 0x710ff : 0x310ff;
+    case lvt_error:
+      return 0x110ff;
     case lvt_lint0:
-    case lvt_lint1: return 0x1f7ff;
-    default: return 0x117ff;
+    case lvt_lint1:
+      return 0x1f7ff;
+    default:
+      return 0x117ff;
   }
 }
 
@@ -95,16 +127,27 @@ bool Lapic::write_register(u32 offset, u32 value, After& after) {
     return true;
   }
   switch (offset) {
-    case reg_tpr: tpr_ = static_cast<u8>(value); return true;
-    case reg_eoi: end_of_interrupt(after); return true;
-    case reg_svr: write_svr(value); return true;
+    case reg_tpr:
+      tpr_ = static_cast<u8>(value);
+      return true;
+    case reg_eoi:
+      end_of_interrupt(after);
+      return true;
+    case reg_svr:
+      write_svr(value);
+      return true;
     case reg_esr:
       esr_ = errors_;
       errors_ = 0;
       return true;
-    case reg_initial_count: start_count(value); return true;
-    case reg_divide: change_divide(value & divide_defined); return true;
-    default: return false;
+    case reg_initial_count:
+      start_count(value);
+      return true;
+    case reg_divide:
+      change_divide(value & divide_defined);
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -131,14 +174,25 @@ void Lapic::mmio_write(u32 offset, std::span<const u8> data) {
     std::lock_guard lock(mutex_);
     if (!hw_enabled() || x2apic()) return;  // the page moved away while this access was under way
     switch (offset) {
-      case reg_id: xapic_id_ = static_cast<u8>(value >> 24); break;
-      case reg_ldr: xapic_ldr_ = static_cast<u8>(value >> 24); break;
-      case reg_dfr: dfr_ = value | 0x0fff'ffff; break;
-      case reg_icr: write_icr(u64{icr_high_} << 32 | value, after); break;
-      case reg_icr_high: icr_high_ = value & 0xff00'0000; break;
+      case reg_id:
+        xapic_id_ = static_cast<u8>(value >> 24);
+        break;
+      case reg_ldr:
+        xapic_ldr_ = static_cast<u8>(value >> 24);
+        break;
+      case reg_dfr:
+        dfr_ = value | 0x0fff'ffff;
+        break;
+      case reg_icr:
+        write_icr(u64{icr_high_} << 32 | value, after);
+        break;
+      case reg_icr_high:
+        icr_high_ = value & 0xff00'0000;
+        break;
       default: {
         u32 ignored = 0;
-        if (!write_register(offset, value, after) && !read_register(offset, ignored)) raise_error(error_register, after);
+        if (!write_register(offset, value, after) && !read_register(offset, ignored))
+          raise_error(error_register, after);
       }
     }
     publish();
@@ -166,11 +220,20 @@ bool Lapic::write_x2apic(u32 offset, u64 value, After& after) {
       }
       return true;
     case reg_eoi:
-    case reg_esr: break;
-    case reg_tpr: defined = 0xff; break;
-    case reg_svr: defined = svr_defined; break;
-    case reg_initial_count: defined = 0xffff'ffff; break;
-    case reg_divide: defined = divide_defined; break;
+    case reg_esr:
+      break;
+    case reg_tpr:
+      defined = 0xff;
+      break;
+    case reg_svr:
+      defined = svr_defined;
+      break;
+    case reg_initial_count:
+      defined = 0xffff'ffff;
+      break;
+    case reg_divide:
+      defined = divide_defined;
+      break;
     default:
       if (offset < reg_lvt || offset >= reg_lvt + 16 * lvt_count) return false;
       defined = lvt_mask(static_cast<Lvt>((offset - reg_lvt) / 16));

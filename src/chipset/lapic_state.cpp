@@ -37,9 +37,7 @@ bool Lapic::set_state(const x86::LapicState& state, u64 apic_base) {
   {
     std::lock_guard lock(mutex_);
     if (!valid_base(apic_base)) return false;
-    auto get = [&](u32 offset) {
-      return static_cast<u32>(bus::load_le(std::span(state.regs).subspan(offset, 4)));
-    };
+    auto get = [&](u32 offset) { return static_cast<u32>(bus::load_le(std::span(state.regs).subspan(offset, 4))); };
     base_ = apic_base;
     clear_registers(false);
     // An x2APIC's ids cannot be other than they are.

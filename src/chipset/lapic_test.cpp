@@ -221,7 +221,8 @@ TEST(Lapic, X2apicRegisters) {
   EXPECT_FALSE(cpu.wrmsr(0x828, 1));
   EXPECT_FALSE(cpu.wrmsr(0x838, u64{1} << 32));
   EXPECT_FALSE(cpu.wrmsr(0x830, 1 << 13));
-  for (u32 readonly : {0x802u, 0x803u, 0x80au, 0x80du, 0x810u, 0x839u}) EXPECT_FALSE(cpu.wrmsr(readonly, 0)) << readonly;
+  for (u32 readonly : {0x802u, 0x803u, 0x80au, 0x80du, 0x810u, 0x839u})
+    EXPECT_FALSE(cpu.wrmsr(readonly, 0)) << readonly;
   for (u32 absent : {0x800u, 0x809u, 0x80cu, 0x80eu, 0x80bu, 0x831u, 0x83fu, 0x82fu, 0x840u, 0x8ffu}) {
     EXPECT_TRUE(cpu.rdmsr_faults(absent)) << std::hex << absent;
   }

@@ -1,5 +1,5 @@
-// The local APIC's timer (Intel SDM vol. 3, 11.5.4). It counts a bus clock of 1 GHz, so that one tick before division is
-// one nanosecond of virtual time.
+// The local APIC's timer (Intel SDM vol. 3, 11.5.4). It counts a bus clock of 1 GHz, so that one tick before division
+// is one nanosecond of virtual time.
 #include <algorithm>
 
 #include "chipset/lapic.hpp"

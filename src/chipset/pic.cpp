@@ -77,7 +77,9 @@ void write_ocw2(PicState& chip, u8 value) {
   auto end = [&](unsigned input) { chip.isr &= static_cast<u8>(~(1 << input)); };
   switch (command) {
     case 0:
-    case 4: chip.rotate_on_auto_eoi = command >> 2; break;
+    case 4:
+      chip.rotate_on_auto_eoi = command >> 2;
+      break;
     case 1:
     case 5: {  // non-specific EOI: the highest in service, skipping masked ones in special mask mode
       u8 in_service = chip.isr;
@@ -89,13 +91,18 @@ void write_ocw2(PicState& chip, u8 value) {
       if (command == 5) chip.priority_add = (input + 1) & 7;
       break;
     }
-    case 3: end(named); break;
-    case 6: chip.priority_add = (named + 1) & 7; break;
+    case 3:
+      end(named);
+      break;
+    case 6:
+      chip.priority_add = (named + 1) & 7;
+      break;
     case 7:
       end(named);
       chip.priority_add = (named + 1) & 7;
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -117,20 +124,27 @@ void write_data(PicState& chip, u8 value) {
       chip.irq_base = value & 0xf8;
       chip.init_state = want_icw3;  // a PC's pair is never single, whatever ICW1 says
       break;
-    case want_icw3: chip.init_state = chip.init4 ? want_icw4 : ready; break;
+    case want_icw3:
+      chip.init_state = chip.init4 ? want_icw4 : ready;
+      break;
     case want_icw4:
       chip.special_fully_nested = value >> 4 & 1;
       chip.auto_eoi = value >> 1 & 1;
       chip.init_state = ready;
       break;
-    default: chip.imr = value; break;
+    default:
+      chip.imr = value;
+      break;
   }
 }
 
 }  // namespace
 
 Pic::Pic(u16 elcr)
-    : reset_elcr_(elcr), master_(*this, pc::pic_master_port), slave_(*this, pc::pic_slave_port), elcr_(*this, pc::elcr_port) {
+    : reset_elcr_(elcr),
+      master_(*this, pc::pic_master_port),
+      slave_(*this, pc::pic_slave_port),
+      elcr_(*this, pc::elcr_port) {
   reset_locked();
 }
 
