@@ -11,7 +11,7 @@ constexpr u8 spec_1_4 = 4;
 constexpr u8 pci_bus = 0, isa_bus = 1, all_apics = 0xff;
 constexpr u8 type_int = 0, type_nmi = 1, type_ext_int = 3;
 constexpr u16 by_bus = 0, level_active_high = 0xd;
-constexpr u8 lapic_version = 0x14, ioapic_version = 0x11;
+constexpr u8 lapic_version = 0x14, ioapic_version = 0x20;
 
 struct Entries {
   Bytes bytes;

@@ -174,7 +174,7 @@ Bytes anchor_32(const Structures& structures, u32 address) {
 Bytes smbios_structures(const Platform& platform) { return build_structures(platform).bytes; }
 
 Bytes smbios_anchor(const Platform& platform) {
-  return anchor_64(0, static_cast<u32>(smbios_structures(platform).size()));
+  return anchor_32(build_structures(platform), 0);
 }
 
 Bytes build_smbios(const Platform& platform, u32 base) {
