@@ -85,7 +85,7 @@ bool dispatch_vector(SoftCpu& cpu, const Insn& insn) {
     case ZYDIS_MNEMONIC_VEXTRACTF64X2: case ZYDIS_MNEMONIC_VEXTRACTI64X2: return extract_store(cpu, insn, 8, 16);
     case ZYDIS_MNEMONIC_VEXTRACTF32X8: case ZYDIS_MNEMONIC_VEXTRACTI32X8: return extract_store(cpu, insn, 4, 32);
     case ZYDIS_MNEMONIC_VEXTRACTF64X4: case ZYDIS_MNEMONIC_VEXTRACTI64X4: return extract_store(cpu, insn, 8, 32);
-    default: ++cpu.counters[counter_undefined]; return raise(cpu, vec_ud);
+    default: return evex_masked(cpu, insn);
   }
 }
 

@@ -44,4 +44,8 @@ enum class Narrow : u8 { truncate, signed_saturate, unsigned_saturate };
 bool narrow_store(SoftCpu& cpu, const Insn& insn, unsigned from, unsigned to, Narrow how);
 bool extract_store(SoftCpu& cpu, const Insn& insn, unsigned element, unsigned bytes);
 
+// ---- execute_heavy_evex.cpp
+/// Any other EVEX instruction with a mask and a memory operand of which parts must not be touched.
+bool evex_masked(SoftCpu& cpu, const Insn& insn);
+
 }  // namespace nagaya::engine::soft::exec
