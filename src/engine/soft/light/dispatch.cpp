@@ -102,7 +102,9 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
     const void* code = nullptr;
     if (!site) {
       const JumpEntry& e = cpu.jump[index][rip & (jump_entries - 1)];
-      if (e.neg_rip + rip == 0) code = e.code;
+      // The entry of a block that was dropped has become a jump to its dead stub, which leads back here.
+      constexpr u8 jump_opcode = 0xe9;
+      if (e.neg_rip + rip == 0 && *static_cast<const u8*>(e.code) != jump_opcode) code = e.code;
     }
     if (!code) {
       u64 gpa;
