@@ -292,6 +292,23 @@ void classify(const ZydisDecodedInstruction& z, const ZydisDecodedOperand* op, D
   if (bit_op && explicit_memory && op[1].type == ZYDIS_OPERAND_TYPE_REGISTER) d.kind = Kind::bit_string;
 }
 
+/// Whether a misaligned memory operand raises #GP(0). Intel SDM vol. 1, 4.1.1; vol. 2A table 2-18 ff.
+bool must_be_aligned(const ZydisDecodedInstruction& z, const Decoded& d) {
+  switch (z.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD: case ZYDIS_MNEMONIC_MOVDQU: case ZYDIS_MNEMONIC_LDDQU:
+    case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM: case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM:
+      return false;
+    case ZYDIS_MNEMONIC_VMOVAPS: case ZYDIS_MNEMONIC_VMOVAPD: case ZYDIS_MNEMONIC_VMOVDQA: case ZYDIS_MNEMONIC_VMOVDQA32:
+    case ZYDIS_MNEMONIC_VMOVDQA64: case ZYDIS_MNEMONIC_VMOVNTDQ: case ZYDIS_MNEMONIC_VMOVNTDQA: case ZYDIS_MNEMONIC_VMOVNTPD:
+    case ZYDIS_MNEMONIC_VMOVNTPS: case ZYDIS_MNEMONIC_CMPXCHG16B:
+      return d.insn.mem_size >= 16;
+    // CPUs differ about these: left to the host's, which sees the operand's alignment.
+    case ZYDIS_MNEMONIC_SHA1MSG1: case ZYDIS_MNEMONIC_SHA1MSG2: case ZYDIS_MNEMONIC_SHA1NEXTE: case ZYDIS_MNEMONIC_SHA1RNDS4:
+    case ZYDIS_MNEMONIC_SHA256MSG1: case ZYDIS_MNEMONIC_SHA256MSG2: case ZYDIS_MNEMONIC_SHA256RNDS2: return false;
+    default: return d.encoding == Encoding::legacy && d.unit == Unit::sse && d.insn.mem_size == 16;
+  }
+}
+
 /// Flags that the instruction surely overwrites. Undefined ones are not counted: the host leaves there what the guest's CPU
 /// would, and that may depend on the old value. Shifts by a count that may be zero change nothing then.
 void flag_use(const ZydisDecodedInstruction& z, const ZydisDecodedOperand* op, Decoded& d) {
@@ -457,6 +474,12 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
   // Outside 64-bit mode and for integer operations the operand size decides about 66h, whatever the guest's default was.
   if (d.encoding == Encoding::legacy && d.unit == Unit::integer && z.operand_width == 16 && d.kind != Kind::execute) d.prefix66 = true;
   flag_use(z, op, d);
+  d.aligned = n.has_mem && must_be_aligned(z, d);
+  if (z.mnemonic == ZYDIS_MNEMONIC_BSF || z.mnemonic == ZYDIS_MNEMONIC_BSR) {  // a zero source leaves the destination alone
+    for (unsigned i = 0; i < d.gpr_count; ++i) d.gpr[i].read = true;
+  }
+  // F3 90 with REX.B is still XCHG with R8.
+  if (z.mnemonic == ZYDIS_MNEMONIC_PAUSE && rex_b) d.gpr[d.gpr_count++] = {RegPlace::opcode, 8, 4, false, true, true};
   return DecodeStatus::ok;
 }
 

@@ -53,6 +53,7 @@ struct Decoded {
   GprOperand gpr[4];
   bool rcx_in = false, rcx_out = false;  ///< implicit RCX/ECX/CX/CL
   bool mem_read = false, mem_write = false, masked = false;
+  bool aligned = false;  ///< the memory operand must be aligned to its size
   // flags, as bits of RFLAGS
   u32 flags_read = 0, flags_kill = 0;
   u32 flags_live = arithmetic_flags;  ///< live before the instruction (filled by the translator)

@@ -130,7 +130,7 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
     const u32 data = e_.lea_rip(temp1);
     exit_thunk(thunk_mem_slow);
     e_.bind32(data);
-    e_.imm32(slow_desc(size, read, write, kind, insn->masked));
+    e_.imm32(slow_desc(size, read, write, kind, insn->masked, insn->aligned));
     e_.imm32(insn->offset);
     if (insn->masked) {  // 1 instead of an address: interpret it
       e_.lea(temp1, {temp0, -1, 1, -1});

@@ -16,43 +16,50 @@ u64 direct(SoftCpu& cpu, const Place& place) {
 
 u64 mem_slow(SoftCpu& cpu, u64 linear, u32 desc) {
   const unsigned size = desc & 0xffff;
-  const bool reads = desc & slow_read, writes = desc & slow_write;
+  const bool reads = desc & slow_read, writes = desc & slow_write, masked = desc & slow_masked;
   const auto kind = static_cast<TlbKind>(desc >> 18 & 3);
   const Access access = writes ? Access::write : Access::read;
   cpu.bounce_write = 0;
   cpu.bounce_size = size;
   cpu.bounce_ea2 = kind;
+  // Alignment is checked before the tables are walked.
+  if ((desc & slow_aligned) && (linear & (size - 1))) {
+    raise(cpu, 13, 0);
+    return 0;
+  }
   const u64 cr2 = cpu.s.cr2;
+  // Which elements of a masked operand are let through is not known here: a fault leads to the interpreter.
+  const auto faulted = [&]() -> u64 {
+    if (!masked || cpu.need_heavy) return 0;
+    cpu.fault = {};
+    cpu.s.cr2 = cr2;
+    return 1;
+  };
   if ((linear & 0xfff) + size <= 4096) {
     const Place place = locate(cpu, linear, access, kind);
-    if (place.kind == PlaceKind::fault) {
-      if (!(desc & slow_masked)) return 0;
-      // Which elements the mask lets through is not known here.
-      cpu.fault = {};
-      cpu.s.cr2 = cr2;
-      return 1;
-    }
+    if (place.kind == PlaceKind::fault) return faulted();
     if (place.host) return direct(cpu, place);
   }
-  if (desc & slow_masked) return 1;
-  if (writes && !mem_probe_write(cpu, linear, size, kind)) return 0;
-  if (reads && !mem_read(cpu, linear, cpu.bounce, size, kind)) return 0;
-  if (!reads) {
+  // The copy has the alignment of the original, for instructions that care.
+  u8* copy = cpu.bounce + (linear & 63);
+  if (writes && !mem_probe_write(cpu, linear, size, kind)) return faulted();
+  if ((reads || masked) && !mem_read(cpu, linear, copy, size, kind)) return faulted();
+  if (!reads && !masked) {
     // A store that leaves bytes of its operand alone would write back what was in the buffer: clear it.
-    for (unsigned i = 0; i < size; i++) asm volatile("movb $0, %0" : "=m"(cpu.bounce[i]));
+    for (unsigned i = 0; i < size; i++) asm volatile("movb $0, %0" : "=m"(copy[i]));
   }
   if (writes) {
     cpu.bounce_write = 1;
     cpu.bounce_ea = linear;
   }
-  return reinterpret_cast<u64>(cpu.bounce);
+  return reinterpret_cast<u64>(copy);
 }
 
 bool mem_commit(SoftCpu& cpu) {
   const u32 how = cpu.bounce_write;
   cpu.bounce_write = 0;
   if (how == 1) {
-    if (mem_write(cpu, cpu.bounce_ea, cpu.bounce, cpu.bounce_size, static_cast<TlbKind>(cpu.bounce_ea2))) return true;
+    if (mem_write(cpu, cpu.bounce_ea, cpu.bounce + (cpu.bounce_ea & 63), cpu.bounce_size, static_cast<TlbKind>(cpu.bounce_ea2))) return true;
     cpu.bounce_write = how;  // MMIO: again by heavy code
     return false;
   }

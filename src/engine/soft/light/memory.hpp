@@ -51,9 +51,11 @@ void system_init(SoftCpu& cpu);
 // ---- light/mem_slow.cpp: memory operands of re-encoded instructions that miss the inline TLB
 
 /// Descriptor of an operand.
-inline constexpr u32 slow_read = 1u << 16, slow_write = 1u << 17, slow_masked = 1u << 20;
-constexpr u32 slow_desc(unsigned size, bool read, bool write, TlbKind kind, bool masked = false) {
-  return size | (read ? slow_read : 0) | (write ? slow_write : 0) | u32{kind} << 18 | (masked ? slow_masked : 0);
+inline constexpr u32 slow_read = 1u << 16, slow_write = 1u << 17, slow_masked = 1u << 20,
+                     slow_aligned = 1u << 21;  ///< #GP(0) unless a multiple of its size
+constexpr u32 slow_desc(unsigned size, bool read, bool write, TlbKind kind, bool masked = false, bool aligned = false) {
+  return size | (read ? slow_read : 0) | (write ? slow_write : 0) | u32{kind} << 18 | (masked ? slow_masked : 0) |
+         (aligned ? slow_aligned : 0);
 }
 /// Host address for the instruction to use in place of `linear`; size 1..4096 in bits 0..15 of `desc`.
 ///  - RAM within one page: its address; the next such access hits the TLB. A write to a special page: the same, with
@@ -62,7 +64,7 @@ constexpr u32 slow_desc(unsigned size, bool read, bool write, TlbKind kind, bool
 ///  - across a page, or MMIO (heavy): cpu.bounce, holding the bytes when the instruction reads; for a write bounce_write = 1
 ///    and mem_commit() writes them back. A locked instruction across a page is thus not atomic (a split lock).
 ///  - 0: a fault is pending or need_heavy is set.
-///  - 1: a masked operand (`slow_masked`) that is not one page of RAM: interpret it.
+///  - 1: a masked operand (`slow_masked`) of which some part is not accessible: interpret it.
 u64 mem_slow(SoftCpu& cpu, u64 linear, u32 desc);
 /// Completes the store of the instruction that mem_slow served. Nothing to do when bounce_write is 0.
 bool mem_commit(SoftCpu& cpu);
