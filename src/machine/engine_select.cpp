@@ -16,7 +16,7 @@ Result<std::unique_ptr<engine::Engine>> create(const std::string& name) {
 }
 
 /// The same features on either engine, so that a saved machine finds under the other what it had.
-Result<std::vector<x86::CpuidEntry>> portable(std::vector<x86::CpuidEntry> table, const std::string& other) {
+Result<std::vector<x86::CpuidEntry>> limited_to(std::vector<x86::CpuidEntry> table, const std::string& other) {
   TRY_ASSIGN(const auto engine, create(other));
   TRY_ASSIGN(const auto theirs, engine->supported_cpuid());
   return x86::intersect_cpuid(table, theirs);
@@ -41,8 +41,10 @@ Result<SelectedEngine> select_engine(const std::string& preference, const std::s
   out.line = fmt::format("engine {}: {}", choice.name, choice.reason);
   TRY_ASSIGN(out.cpuid, out.engine->supported_cpuid());
   const std::string other = choice.name == "kvm" ? "soft" : "kvm";
-  if (cpu == "portable" && (other == "soft" || probe.usable())) {
-    auto common = portable(out.cpuid, other);
+  // An emulating KVM lacks half the instruction set: only who asks for it gets that little.
+  const bool other_counts = other == "soft" || probe.verdict == engine::ProbeVerdict::fast || (cpu == "common" && probe.usable());
+  if (cpu != "host" && other_counts) {
+    auto common = limited_to(out.cpuid, other);
     if (common) {
       out.cpuid = std::move(*common);
     } else {

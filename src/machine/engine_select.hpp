@@ -12,7 +12,7 @@ namespace nagaya::machine {
 struct SelectedEngine {
   std::unique_ptr<engine::Engine> engine;
   std::string line;  ///< "engine soft: /dev/kvm emulates guest kernel code (1.1 MIPS)"
-  /// Features to show: all that the engine has, or (portable) what the host's other usable engine has, too.
+  /// Features to show: all that the engine has, or what the host's other engine has, too.
   std::vector<x86::CpuidEntry> cpuid;
 };
 

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::array<std::string_view, 6> char_types = {"null", "stdio", "stdout", "file", "socket", "pty"};
 constexpr std::array<std::string_view, 3> engines = {"auto", "kvm", "soft"};
-constexpr std::array<std::string_view, 2> cpus = {"portable", "host"};
+constexpr std::array<std::string_view, 3> cpus = {"portable", "host", "common"};
 constexpr std::array<std::string_view, 5> protocols = {"auto", "linux64", "linux32", "pvh", "multiboot"};
 constexpr u64 least_memory = 2 * MiB, most_memory = 1024 * GiB;
 constexpr unsigned most_vcpus = 255;

@@ -49,7 +49,9 @@ struct VmConfig {
   u64 memory = 256 * MiB;   ///< bytes; a multiple of 1 MiB, 2 MiB to 1 TiB
   unsigned vcpus = 1;       ///< 1..255
   std::string engine = "auto";   ///< auto, kvm, soft
-  std::string cpu = "portable";  ///< "portable": features both engines of this host carry; "host": all of the engine's
+  /// "portable": features that every engine that runs well on this host carries; "common": that every usable engine does,
+  /// however poor, so that the machine can move to any of them; "host": all of the engine's.
+  std::string cpu = "portable";
   std::string kernel{}, initrd{}, append{};
   std::vector<std::string> modules{};  ///< multiboot and PVH: "path arguments…"
   std::string protocol = "auto";       ///< auto, linux64, linux32, pvh, multiboot
