@@ -1,5 +1,5 @@
-// Any file as a kernel: the whole loader. The options follow from the file's length, so that real kernels may serve as a
-// corpus as they are.
+// Any file as a kernel: the whole loader. The options follow from the file's length, so that real kernels may serve as
+// a corpus as they are.
 #include <cstdlib>
 #include <memory>
 

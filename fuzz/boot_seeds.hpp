@@ -33,11 +33,13 @@ inline std::vector<std::vector<u8>> bzimage_seeds() {
   std::vector<std::vector<u8>> out;
   const test::ElfSpec spec{.paddr = 2 * MiB, .entry = 2 * MiB, .linux_note = true};
   const Bytes elf = test::make_elf(spec);
-  for (Compression kind : {Compression::unknown, Compression::gzip, Compression::bzip2, Compression::lzma, Compression::xz,
-                           Compression::lz4, Compression::zstd}) {
-    out.push_back(test::make_bzimage({.payload = test::compress(kind, elf), .init_size = 1 * MiB, .preferred = 2 * MiB}));
+  for (Compression kind : {Compression::unknown, Compression::gzip, Compression::bzip2, Compression::lzma,
+                           Compression::xz, Compression::lz4, Compression::zstd}) {
+    out.push_back(
+        test::make_bzimage({.payload = test::compress(kind, elf), .init_size = 1 * MiB, .preferred = 2 * MiB}));
   }
-  out.push_back(test::make_bzimage({.payload = {1, 2, 3}, .protocol = 0x204, .kernel_64 = false, .preferred = 2 * MiB}));
+  out.push_back(
+      test::make_bzimage({.payload = {1, 2, 3}, .protocol = 0x204, .kernel_64 = false, .preferred = 2 * MiB}));
   return out;
 }
 

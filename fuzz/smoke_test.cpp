@@ -59,12 +59,16 @@ class Mutator {
       }
       case 4: data.resize(at); break;
       case 5: data.insert(data.begin() + static_cast<std::ptrdiff_t>(at), below(64), static_cast<u8>(random_())); break;
-      case 6: data.erase(data.begin() + static_cast<std::ptrdiff_t>(at), data.begin() + static_cast<std::ptrdiff_t>(at + width)); break;
+      case 6:
+        data.erase(data.begin() + static_cast<std::ptrdiff_t>(at),
+                   data.begin() + static_cast<std::ptrdiff_t>(at + width));
+        break;
       default: {
         const std::vector<u8>& other = seeds_[below(seeds_.size())];
         const std::size_t count = std::min({data.size() - at, other.size(), static_cast<std::size_t>(below(256))});
         const std::size_t from = static_cast<std::size_t>(below(other.size() - count + 1));
-        std::copy_n(other.begin() + static_cast<std::ptrdiff_t>(from), count, data.begin() + static_cast<std::ptrdiff_t>(at));
+        std::copy_n(other.begin() + static_cast<std::ptrdiff_t>(from), count,
+                    data.begin() + static_cast<std::ptrdiff_t>(at));
       }
     }
   }

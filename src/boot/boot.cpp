@@ -57,7 +57,8 @@ Result<> load_file(Loading& loading, std::span<const u8> file) {
   if (header && (any || wanted == Protocol::multiboot)) return load_multiboot(loading, *header, file, image);
   if (image && linux && is_linux(*image)) return load_linux_elf(loading, *image);
   if (!any) return not_a_kernel(source, fmt::format("the file has nothing to boot it by {}", name(wanted)));
-  if (image) return not_a_kernel(source, "this ELF file has neither a PVH entry note nor a multiboot header, nor is it Linux");
+  if (image)
+    return not_a_kernel(source, "this ELF file has neither a PVH entry note nor a multiboot header, nor is it Linux");
   return not_a_kernel(source, looks_like(file));
 }
 

@@ -55,7 +55,8 @@ TEST(Boot, KernelCompressedAsAWholeIsUnpacked) {
 TEST(Boot, FilesAreReadWithinTheLimit) {
   const std::string path = testing::TempDir() + "nagaya-boot-test-file";
   std::ofstream(path) << std::string(5000, 'k');
-  const auto source = read_boot_source({.kernel = path, .initrd = path, .cmdline = "c", .modules = {path + " an argument"}}, 5000);
+  const auto source =
+      read_boot_source({.kernel = path, .initrd = path, .cmdline = "c", .modules = {path + " an argument"}}, 5000);
   ASSERT_TRUE(source) << source.error().message();
   EXPECT_EQ(source->kernel.size(), 5000u);
   EXPECT_EQ(source->initrd.size(), 5000u);

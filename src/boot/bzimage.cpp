@@ -49,9 +49,10 @@ Result<BzImage> parse_bzimage(std::span<const u8> file) {
   image.protocol = *peek<u16>(file, zp::version);
   const auto known = [&](u16 protocol) { return image.protocol >= protocol; };
   if (!known(0x202)) {
-    return fail("cannot use this Linux image",
-                fmt::format("its boot protocol {}.{:02} is older than 2.02", image.protocol >> 8, image.protocol & 0xff),
-                "Linux 2.4 and later have what is needed");
+    return fail(
+        "cannot use this Linux image",
+        fmt::format("its boot protocol {}.{:02} is older than 2.02", image.protocol >> 8, image.protocol & 0xff),
+        "Linux 2.4 and later have what is needed");
   }
   if ((file[zp::load_flags] & loaded_high) == 0) {
     return fail("cannot use this Linux image", "it is a zImage, which is loaded below 640 KiB", "build a bzImage");
@@ -70,7 +71,8 @@ Result<BzImage> parse_bzimage(std::span<const u8> file) {
   const u64 stated = u64{*peek<u32>(file, 0x1f4)} * 16;
   if (known(0x204)) {
     if (stated > image.code.size() + 15) {
-      return bad(fmt::format("the file has {} bytes of kernel code where its header tells {}", image.code.size(), stated));
+      return bad(
+          fmt::format("the file has {} bytes of kernel code where its header tells {}", image.code.size(), stated));
     }
     if (stated >= 1024) image.code = image.code.first(std::min<u64>(stated, image.code.size()));
   }
@@ -113,7 +115,8 @@ Result<BzImage> parse_bzimage(std::span<const u8> file) {
 Result<std::vector<u8>> extract_elf(std::span<const u8> bzimage, u64 limit) {
   TRY_ASSIGN(const BzImage image, parse_bzimage(bzimage));
   if (image.payload.empty()) {
-    return fail("cannot take the kernel out of this Linux image", "its header does not say where it is (protocol < 2.08)");
+    return fail("cannot take the kernel out of this Linux image",
+                "its header does not say where it is (protocol < 2.08)");
   }
   std::vector<u8> elf;
   if (looks_like_elf(image.payload)) {

@@ -24,7 +24,8 @@ inline constexpr u32 size = 4096, e820_max = 128;
 struct BzImage {
   std::span<const u8> header;   ///< the set-up header, to be copied to boot_params from 0x1f1 on
   std::span<const u8> code;     ///< protected-mode code, what a boot loader loads
-  std::span<const u8> payload;  ///< the compressed kernel inside `code`; empty when the header does not say (before 2.08)
+  std::span<const u8>
+      payload;  ///< the compressed kernel inside `code`; empty when the header does not say (before 2.08)
   std::string version_text;     ///< "6.1.0-56-cloud-amd64 (…) …"; may be empty
   u16 protocol = 0;             ///< 0x20f is 2.15
   bool kernel_64 = false;       ///< has the 64-bit entry at code + 0x200

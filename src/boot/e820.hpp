@@ -29,7 +29,8 @@ class MemoryMap {
   std::vector<MemoryRange> ranges_;
 };
 
-/// The PC's map: RAM regions of `memory`, its ROMs, and what the PC reserves (EBDA, BIOS tables, ECAM, APICs, firmware).
+/// The PC's map: RAM regions of `memory`, its ROMs, and what the PC reserves (EBDA, BIOS tables, ECAM, APICs,
+/// firmware).
 MemoryMap build_memory_map(const memory::GuestMemory& memory);
 
 }  // namespace nagaya::boot

@@ -42,7 +42,8 @@ struct ElfImage {
 [[nodiscard]] bool looks_like_elf(std::span<const u8> file);
 /// Error when it is not an x86 executable, or any header points outside the file.
 Result<ElfImage> parse_elf(std::span<const u8> file);
-/// Physical entry of the PVH ABI (note XEN_ELFNOTE_PHYS32_ENTRY = 18 of owner "Xen"), checked to be loaded; nothing when there is none.
+/// Physical entry of the PVH ABI (note XEN_ELFNOTE_PHYS32_ENTRY = 18 of owner "Xen"), checked to be loaded; nothing
+/// when there is none.
 Result<std::optional<u32>> pvh_entry(const ElfImage& image);
 /// True for a Linux kernel: it carries a note of owner "Linux" or the banner "Linux version ".
 [[nodiscard]] bool is_linux(const ElfImage& image);

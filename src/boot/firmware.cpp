@@ -26,7 +26,8 @@ Bytes bios_data_area(const Platform& platform) {
   for (u32 i = 0; i < ports; ++i) poke<u16>(bda, i * 2, serial[i]);
   poke<u16>(bda, 0x0e, pc::ebda_base >> 4);
   constexpr u16 fpu = 1 << 1, mouse = 1 << 2, video_80x25 = 2 << 4;
-  poke<u16>(bda, 0x10, static_cast<u16>(fpu | (platform.i8042 ? mouse : 0) | (platform.vga ? video_80x25 : 0) | ports << 9));
+  poke<u16>(bda, 0x10,
+            static_cast<u16>(fpu | (platform.i8042 ? mouse : 0) | (platform.vga ? video_80x25 : 0) | ports << 9));
   poke<u16>(bda, 0x13, pc::ebda_base / KiB);
   poke<u16>(bda, 0x1a, 0x1e);  // the keyboard buffer is empty
   poke<u16>(bda, 0x1c, 0x1e);

@@ -56,7 +56,8 @@ Result<std::vector<FirmwareFile>> build_firmware_files(const Platform& platform)
   script.allocate(root_name, 16, Zone::low_segment);
   script.allocate(tables_name, 64, Zone::high);
   const auto file = [](bool in_root) { return in_root ? root_name : tables_name; };
-  for (const acpi::Image::Pointer& p : acpi.pointers) script.add_pointer(file(p.in_root), p.offset, p.width, tables_name);
+  for (const acpi::Image::Pointer& p : acpi.pointers)
+    script.add_pointer(file(p.in_root), p.offset, p.width, tables_name);
   for (const acpi::Image::Sum& s : acpi.sums) script.add_checksum(file(s.in_root), s.at, s.start, s.size);
   std::vector<FirmwareFile> out;
   out.push_back({std::string(tables_name), std::move(acpi.tables)});

@@ -1,6 +1,6 @@
-// The tables as files for firmware that runs in the guest: it takes them from the fw_cfg device, chooses their place and
-// fills in pointers and checksums by a script. Source: QEMU documentation, docs/specs/fw_cfg; the layout of the script's
-// commands is that of hw/acpi/bios-linker-loader (an interface that SeaBIOS, OVMF and coreboot read).
+// The tables as files for firmware that runs in the guest: it takes them from the fw_cfg device, chooses their place
+// and fills in pointers and checksums by a script. Source: QEMU documentation, docs/specs/fw_cfg; the layout of the
+// script's commands is that of hw/acpi/bios-linker-loader (an interface that SeaBIOS, OVMF and coreboot read).
 #pragma once
 #include <string>
 #include <vector>

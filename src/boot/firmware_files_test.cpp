@@ -38,7 +38,8 @@ TEST(FirmwareFiles, TheScriptPlacesTheTablesAsWeDo) {
       }
     } else {
       ASSERT_EQ(command, 3u);
-      const u32 sum = *peek<u32>(script, at + 60), start = *peek<u32>(script, at + 64), size = *peek<u32>(script, at + 68);
+      const u32 sum = *peek<u32>(script, at + 60), start = *peek<u32>(script, at + 64),
+                size = *peek<u32>(script, at + 68);
       file[sum] = static_cast<u8>(file[sum] + checksum(std::span(file).subspan(start, size)));
     }
   }

@@ -69,7 +69,8 @@ TEST(MpTable, CountsItsEntriesAndSumsToZero) {
 }
 
 TEST(Smbios, StructuresAreWellFormed) {
-  Platform platform{.cpus = 4, .ram_size = 6 * GiB, .ram_end = 4 * GiB + 6 * GiB - pc::ram_low_limit, .serial_number = "S-1"};
+  Platform platform{
+      .cpus = 4, .ram_size = 6 * GiB, .ram_end = 4 * GiB + 6 * GiB - pc::ram_low_limit, .serial_number = "S-1"};
   for (u8 i = 0; i < 16; ++i) platform.uuid[i] = i;
   constexpr u32 base = 0xf'8000;
   const Bytes all = build_smbios(platform, base);
@@ -114,7 +115,8 @@ TEST(Smbios, StructuresAreWellFormed) {
 
 TEST(Smbios, StructuresHaveTheLengthsOfTheirVersion) {
   const Bytes table = smbios_structures({.ram_size = GiB, .ram_end = GiB});
-  const std::map<u8, u8> lengths = {{0, 24}, {1, 27}, {3, 22}, {4, 48}, {16, 23}, {17, 40}, {19, 31}, {32, 11}, {127, 4}};
+  const std::map<u8, u8> lengths = {{0, 24},  {1, 27},  {3, 22},  {4, 48}, {16, 23},
+                                    {17, 40}, {19, 31}, {32, 11}, {127, 4}};
   for (std::size_t at = 0; at < table.size();) {
     EXPECT_EQ(table[at + 1], lengths.at(table[at])) << int{table[at]};
     at += table[at + 1];

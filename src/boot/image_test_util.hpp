@@ -117,7 +117,8 @@ inline Bytes compress(Compression kind, std::span<const u8> data) {
     case Compression::xz: {
       lzma_options_lzma options;
       lzma_lzma_preset(&options, 0);
-      const lzma_filter filters[] = {{LZMA_FILTER_X86, nullptr}, {LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, nullptr}};
+      const lzma_filter filters[] = {
+          {LZMA_FILTER_X86, nullptr}, {LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, nullptr}};
       std::size_t size = 0;
       [[maybe_unused]] const lzma_ret code = lzma_stream_buffer_encode(
           const_cast<lzma_filter*>(filters), LZMA_CHECK_CRC32, nullptr, in, data.size(), out.data(), &size, out.size());

@@ -41,9 +41,10 @@ Result<u64> add_rng_seed(Loading& loading) {
 Result<u32> write_boot_params(Loading& loading, const KernelFacts& facts) {
   const BootSource& source = loading.config.source;
   if (source.cmdline.size() > facts.cmdline_max) {
-    return fail("cannot pass the kernel command line",
-                fmt::format("it has {} bytes, and this kernel takes at most {}", source.cmdline.size(), facts.cmdline_max),
-                "shorten it");
+    return fail(
+        "cannot pass the kernel command line",
+        fmt::format("it has {} bytes, and this kernel takes at most {}", source.cmdline.size(), facts.cmdline_max),
+        "shorten it");
   }
   if (!source.modules.empty()) loading.plan.notes.push_back("Linux takes no modules from the loader: ignored");
   Bytes page(zp::size);

@@ -142,8 +142,8 @@ TEST(Linux, RelocatableStubFindsAnotherPlaceInSmallMemory) {
 
 TEST(Linux32, EntersFlatProtectedMode) {
   const auto memory = ram(64 * MiB);
-  const auto plan =
-      load_kernel(*memory, config_for(make_bzimage({.payload = kernel_32(), .kernel_64 = false, .initrd_max = 0x37ff'ffff})));
+  const auto plan = load_kernel(
+      *memory, config_for(make_bzimage({.payload = kernel_32(), .kernel_64 = false, .initrd_max = 0x37ff'ffff})));
   ASSERT_TRUE(plan) << plan.error().message();
   EXPECT_EQ(plan->protocol, Protocol::linux32);
   const x86::CpuState& cpu = plan->bsp;
@@ -210,7 +210,8 @@ TEST(Linux, PayloadThatGrowsBeyondInitSizeIsABomb) {
   const auto memory = ram(256 * MiB);
   test::ElfSpec elf;
   elf.code = Bytes(32 * MiB, 0);
-  const auto plan = load_kernel(*memory, config_for(make_bzimage({.payload = test::compress(Compression::xz, make_elf(elf))})));
+  const auto plan =
+      load_kernel(*memory, config_for(make_bzimage({.payload = test::compress(Compression::xz, make_elf(elf))})));
   EXPECT_NE(test::failure(plan).find("grows beyond"), std::string::npos);
 }
 
@@ -218,7 +219,8 @@ TEST(Linux, EveryTruncationIsAnErrorOrHarmless) {
   const auto memory = ram(32 * MiB);
   const Bytes image = make_bzimage({.payload = test::compress(Compression::gzip, kernel_64())});
   for (std::size_t size = 0; size < image.size() - 16; size += 3) {
-    EXPECT_FALSE(load_kernel(*memory, config_for(Bytes(image.begin(), image.begin() + static_cast<std::ptrdiff_t>(size)))))
+    EXPECT_FALSE(
+        load_kernel(*memory, config_for(Bytes(image.begin(), image.begin() + static_cast<std::ptrdiff_t>(size)))))
         << size;
   }
 }
@@ -226,8 +228,10 @@ TEST(Linux, EveryTruncationIsAnErrorOrHarmless) {
 TEST(Linux, CallersMistakesAreNamed) {
   const auto memory = ram(64 * MiB);
   const Bytes image = make_bzimage({.payload = kernel_64()});
-  EXPECT_NE(test::failure(load_kernel(*memory, config_for(image, std::string(2048, 'x')))).find("2047"), std::string::npos);
-  EXPECT_NE(test::failure(load_kernel(*memory, config_for(image, std::string("a\0b", 3)))).find("NUL"), std::string::npos);
+  EXPECT_NE(test::failure(load_kernel(*memory, config_for(image, std::string(2048, 'x')))).find("2047"),
+            std::string::npos);
+  EXPECT_NE(test::failure(load_kernel(*memory, config_for(image, std::string("a\0b", 3)))).find("NUL"),
+            std::string::npos);
   BootConfig config = config_for(image);
   config.source.initrd = Bytes(60 * MiB);
   EXPECT_NE(test::failure(load_kernel(*memory, config)).find("cannot place the initrd"), std::string::npos);

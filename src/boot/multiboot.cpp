@@ -101,7 +101,8 @@ Result<> load_multiboot(Loading& loading, const MultibootHeader& header, std::sp
     // Some kernels are linked high and name their entry by its virtual address.
     u64 where = image->entry;
     for (const ElfSegment& s : image->segments) {
-      if (!image->holds(where) && where >= s.vaddr && where - s.vaddr < s.memory_size) where = s.paddr + (where - s.vaddr);
+      if (!image->holds(where) && where >= s.vaddr && where - s.vaddr < s.memory_size)
+        where = s.paddr + (where - s.vaddr);
     }
     if (!image->holds(where)) return bad(fmt::format("its entry {:#x} lies in no loaded segment", image->entry));
     TRY(load_elf(*image, loading.memory, loading.placement, !loading.config.memory_is_zero));

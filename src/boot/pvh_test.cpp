@@ -44,11 +44,13 @@ TEST(Pvh, HandsOverStartInformation) {
 
 TEST(Pvh, KernelOverTheTablesOrPastTheEndIsRefused) {
   const auto memory = test::ram(32 * MiB);
-  const auto low = load_kernel(*memory, test::config_for(test::make_elf({.paddr = 0xf'0000, .entry = 0xf'0000, .pvh_entry = 0xf'0000})));
+  const auto low = load_kernel(
+      *memory, test::config_for(test::make_elf({.paddr = 0xf'0000, .entry = 0xf'0000, .pvh_entry = 0xf'0000})));
   EXPECT_NE(test::failure(low).find("not RAM"), std::string::npos) << test::failure(low);
   const auto high = load_kernel(*memory, test::config_for(test::make_elf({.paddr = 64 * MiB, .pvh_entry = 64 * MiB})));
   EXPECT_NE(test::failure(high).find("more memory"), std::string::npos) << test::failure(high);
-  const auto huge = load_kernel(*memory, test::config_for(test::make_elf({.bss = u64{1} << 60, .pvh_entry = 16 * MiB})));
+  const auto huge =
+      load_kernel(*memory, test::config_for(test::make_elf({.bss = u64{1} << 60, .pvh_entry = 16 * MiB})));
   EXPECT_FALSE(huge);
 }
 

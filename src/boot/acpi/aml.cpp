@@ -151,7 +151,9 @@ Term path(std::string_view text) {
 }
 
 Term name(std::string_view where, const Term& value) { return operation(name_op, {path(where), value}); }
-Term scope(std::string_view where, const Term& content) { return with_length({scope_op}, join({path(where), content})); }
+Term scope(std::string_view where, const Term& content) {
+  return with_length({scope_op}, join({path(where), content}));
+}
 Term device(std::string_view where, const Term& content) {
   return with_length({ext_prefix, device_op}, join({path(where), content}));
 }

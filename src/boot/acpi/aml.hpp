@@ -1,5 +1,5 @@
-// Builds ACPI machine language, as much of it as a PC's DSDT needs. Each function returns the encoding of one term; terms
-// nest by being passed on. Source: ACPI 6.5, chapter 20.
+// Builds ACPI machine language, as much of it as a PC's DSDT needs. Each function returns the encoding of one term;
+// terms nest by being passed on. Source: ACPI 6.5, chapter 20.
 #pragma once
 #include <initializer_list>
 #include <string_view>

@@ -60,7 +60,8 @@ Bytes facs() {
 
 // Fixed description table, revision 6. The offsets are counted from the start of the table.
 Bytes fadt_body(const Platform& platform, u32 facs_at, u32 dsdt_at) {
-  constexpr u32 wbinvd = 1 << 0, c1_supported = 1 << 2, no_sleep_button = 1 << 5, timer_32bit = 1 << 8, reset_reg = 1 << 10;
+  constexpr u32 wbinvd = 1 << 0, c1_supported = 1 << 2, no_sleep_button = 1 << 5, timer_32bit = 1 << 8,
+                reset_reg = 1 << 10;
   constexpr u16 legacy_devices = 1 << 0, has_8042 = 1 << 1, no_vga = 1 << 2;
   constexpr u8 desktop = 1, cmos_century = 0x32;
   Bytes out;
@@ -169,7 +170,8 @@ Bytes mcfg_body() {
 
 Result<Image> build(const Platform& platform) {
   if (platform.cpus == 0 || platform.cpus > pc::max_cpus) {
-    return fail("cannot describe the processors", fmt::format("{} is not between 1 and {}", platform.cpus, pc::max_cpus));
+    return fail("cannot describe the processors",
+                fmt::format("{} is not between 1 and {}", platform.cpus, pc::max_cpus));
   }
   Builder b;
   append(b.image.tables, facs());  // first, for its alignment of 64

@@ -127,10 +127,12 @@ TEST(AcpiTables, IaslAcceptsThem) {
     std::fwrite(table.data(), 1, table.size(), file);
     std::fclose(file);
     const std::string in = fmt::format("cd '{}' && ", folder.string());
-    EXPECT_EQ(std::system((in + "iasl -d " + signature + ".dat > log 2>&1 && ! grep -iE 'error|invalid' log").c_str()), 0)
+    EXPECT_EQ(std::system((in + "iasl -d " + signature + ".dat > log 2>&1 && ! grep -iE 'error|invalid' log").c_str()),
+              0)
         << signature;
     if (signature == "RSDT" || signature == "XSDT") continue;  // iasl does not compile these
-    EXPECT_EQ(std::system((in + "iasl -oa -p again " + signature + ".dsl > log 2>&1 || { cat log; false; }").c_str()), 0)
+    EXPECT_EQ(std::system((in + "iasl -oa -p again " + signature + ".dsl > log 2>&1 || { cat log; false; }").c_str()),
+              0)
         << signature;
     EXPECT_EQ(std::system((in + "grep -q '0 Errors, 0 Warnings' log || { cat log; false; }").c_str()), 0) << signature;
     if (signature != "DSDT") continue;
