@@ -47,7 +47,7 @@ Result<devices::CharBackend*> OpenEnds::open_one(host::EventLoop& loop, const pr
       if (made && host::is_terminal(STDIN_FILENO)) {
         TRY_ASSIGN(auto raw, host::RawTerminal::enter(STDIN_FILENO));
         terminal_.emplace(std::move(raw));
-        made = std::make_unique<EscapeKey>(std::move(*made), on_escape);
+        made = std::make_unique<EscapeKey>(loop, std::move(*made), on_escape);
       }
       break;
   }

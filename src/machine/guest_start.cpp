@@ -62,7 +62,9 @@ Result<GuestStart> load_guest(memory::GuestMemory& memory, const proto::VmConfig
   if (::getrandom(boot.rng_seed.data(), boot.rng_seed.size(), 0) != static_cast<ssize_t>(boot.rng_seed.size())) {
     boot.rng_seed.clear();
   }
-  TRY_ASSIGN(auto plan, boot::load_kernel(memory, boot));
+  auto loaded = boot::load_kernel(memory, boot);
+  if (!loaded) return std::unexpected(std::move(loaded).error().within(fmt::format("kernel '{}'", config.kernel)));
+  boot::BootPlan& plan = *loaded;
   for (const std::string& note : plan.notes) log::warning("{}", note);
   return GuestStart{plan.bsp, plan.summary};
 }

@@ -1,5 +1,6 @@
 // nagaya-vmm: one virtual machine in one process. Started by nagaya; usable by hand:
 //   nagaya-vmm --config FILE | --config-fd N   [--status-fd N] [--control-fd N] [--quiet]
+//   nagaya-vmm --probe   prints what the host offers (vmm/probe.hpp)
 // Exit codes: proto/exit_codes.hpp. Standard output carries nothing but what the guest prints there.
 #include <fmt/core.h>
 
@@ -7,6 +8,7 @@
 #include <cstdio>
 
 #include "host/fd.hpp"
+#include "vmm/probe.hpp"
 #include "vmm/vmm.hpp"
 
 namespace {
@@ -38,10 +40,11 @@ int main(int argc, char** argv) {
   CLI::App app("One virtual machine, as its own process");
   std::string config_path;
   int config_fd = -1, status_fd = -1, control_fd = -1;
-  bool quiet = false;
+  bool quiet = false, probe = false;
   auto* source = app.add_option_group("configuration")->require_option(1);
   source->add_option("--config", config_path, "file with the machine's configuration (JSON)");
   source->add_option("--config-fd", config_fd, "descriptor to read it from")->check(CLI::NonNegativeNumber);
+  source->add_flag("--probe", probe, "print what this host offers, as JSON");
   app.add_option("--status-fd", status_fd, "descriptor that gets one JSON line when the machine has ended")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--control-fd", control_fd, "connected socket for commands")->check(CLI::NonNegativeNumber);
@@ -52,6 +55,10 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : proto::exit_failure;
   }
 
+  if (probe) {
+    fmt::print("{}\n", vmm::probe_host());
+    return 0;
+  }
   proto::VmOutcome outcome;
   if (auto config = read_config(config_path, config_fd)) {
     vmm::VmmOptions options{.config = std::move(*config), .control = host::Fd(control_fd), .quiet = quiet};

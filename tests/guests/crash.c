@@ -10,7 +10,7 @@ u32 guest_main(u32 magic, const struct multiboot_info *info) {
   } __attribute__((packed)) no_table = {0, 0};
   print("started\n");
   switch (option(info, "how", 0)) {
-    case 0: __asm__ volatile("lidt %0; int3" ::"m"(no_table)); break;
+    case 0: __asm__ volatile("lidt %0; ud2" ::"m"(no_table)); break;
     case 1: out8(0x64, 0xfe); break;
     case 2: out8(0xcf9, 0x06); break;
     case 3: __asm__ volatile("lidt %0; jmp *%1" ::"m"(no_table), "r"(0xd0000000u)); break;

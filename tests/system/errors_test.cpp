@@ -48,8 +48,8 @@ TEST(Errors, CommandLine) {
   refused(kernel("x", {"-m", "12Q"}), "'Q' is no unit");
   refused(kernel("x", {"-m", "512"}), "512M");
   refused(kernel("x", {"-m", "4096T"}), "memory");
-  refused(kernel("x", {"-c", "0"}), "cpus");
-  refused(kernel("x", {"-c", "1000"}), "cpus");
+  refused(kernel("x", {"-c", "0"}), "1 to 255");
+  refused(kernel("x", {"-c", "1000"}), "1 to 255");
   refused(kernel("x", {"--engine", "tcg"}), "auto, kvm, soft");
   refused(kernel("x", {"--cpu", "386"}), "portable");
   refused(kernel("x", {"--name", "a/b"}), "name");
@@ -70,6 +70,7 @@ TEST(Errors, Kernels) {
   header.replace(0x1f1, 1, "\x04");
   header.replace(0x1fe, 2, "\x55\xaa");
   header.replace(0x202, 4, "HdrS");
+  header.replace(0x211, 1, "\x01");
   header.replace(0x206, 2, std::string("\x0f\x02", 2));
   refused(kernel(file("cut-bzimage", header)), "cut-bzimage");
 }
