@@ -157,6 +157,14 @@ Result<std::unique_ptr<Engine>> create_kvm_engine(const KvmOptions& options) {
   if (system.extension(KVM_CAP_SET_IDENTITY_MAP_ADDR) > 0) TRY_KVM(vm.get(), KVM_SET_IDENTITY_MAP_ADDR, &identity);
   TRY(request(vm.get(), KVM_SET_TSS_ADDR, options.reserved.value + page_size, "KVM_SET_TSS_ADDR"));
   TRY(KvmIrqChip::create(vm.get()));
+  // In x2APIC mode the ID register holds 32 bits, as on hardware, and destination FFh is no broadcast.
+  constexpr u64 wide_ids = KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
+  if ((static_cast<u64>(system.extension(KVM_CAP_X2APIC_API)) & wide_ids) == wide_ids) {
+    kvm_enable_cap enable{};
+    enable.cap = KVM_CAP_X2APIC_API;
+    enable.args[0] = wide_ids;
+    TRY_KVM(vm.get(), KVM_ENABLE_CAP, &enable);
+  }
   TRY_ASSIGN(const u32 ring, enable_ring(system, vm.get(), options));
   return std::unique_ptr<Engine>(std::make_unique<KvmEngine>(std::move(system), std::move(vm), options, ring));
 }

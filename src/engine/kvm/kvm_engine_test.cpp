@@ -147,6 +147,14 @@ TEST_F(KvmEngineTest, InterruptControllersSurviveTheRoundTrip) {
   EXPECT_EQ(vcpu_->lapic_state()->regs[0x80], 0x20);
 }
 
+TEST_F(KvmEngineTest, TscOffsetIsExact) {
+  make();
+  start({});
+  if (auto before = vcpu_->tsc_offset(); !before) GTEST_SKIP() << before.error().message();
+  ASSERT_TRUE(vcpu_->set_tsc_offset(0x123456789));
+  EXPECT_EQ(*vcpu_->tsc_offset(), 0x123456789u);
+}
+
 TEST_F(KvmEngineTest, ClockGoesOnFromWhereItWasSet) {
   make();
   ASSERT_TRUE(engine_->set_clock_ns(1'000'000'000'000));

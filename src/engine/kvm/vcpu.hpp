@@ -45,6 +45,8 @@ class KvmVcpu final : public Vcpu {
   void signal(VcpuSignal what, u8 vector) override;
   Result<x86::CpuState> state() override;
   Result<> set_state(const x86::CpuState& state) override;
+  Result<u64> tsc_offset() override;
+  Result<> set_tsc_offset(u64 offset) override;
   Result<x86::LapicState> lapic_state() override;
   Result<> set_lapic_state(const x86::LapicState& state) override;
 

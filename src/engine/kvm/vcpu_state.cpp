@@ -180,6 +180,28 @@ Result<> KvmVcpu::set_state(const x86::CpuState& state) {
   return {};
 }
 
+namespace {
+
+// Linux Documentation/virt/kvm/devices/vcpu.rst, 4.1 (Linux 5.16).
+kvm_device_attr tsc_attribute(u64& offset) {
+  return {.flags = 0, .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = reinterpret_cast<u64>(&offset)};
+}
+
+}  // namespace
+
+Result<u64> KvmVcpu::tsc_offset() {
+  u64 offset = 0;
+  kvm_device_attr attribute = tsc_attribute(offset);
+  TRY_KVM(fd(), KVM_GET_DEVICE_ATTR, &attribute);
+  return offset;
+}
+
+Result<> KvmVcpu::set_tsc_offset(u64 offset) {
+  kvm_device_attr attribute = tsc_attribute(offset);
+  TRY_KVM(fd(), KVM_SET_DEVICE_ATTR, &attribute);
+  return {};
+}
+
 Result<x86::LapicState> KvmVcpu::lapic_state() {
   kvm_lapic_state apic{};
   TRY_KVM(fd(), KVM_GET_LAPIC, &apic);
