@@ -30,7 +30,7 @@ class Deliver : public Env {
     std::vector<u64> out;
     for (unsigned i = 0; i < count; i++) {
       const u64 where = base + cpu.s.gpr[RSP] + i * size;
-      out.push_back(size == 2 ? w16(where) : size == 4 ? d32(where) : q64(where));
+      out.push_back(size == 2 ? u64{w16(where)} : size == 4 ? u64{d32(where)} : u64{q64(where)});
     }
     return out;
   }

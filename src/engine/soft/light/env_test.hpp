@@ -2,6 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <vector>
 
 #include "engine/soft/light/arch.hpp"
@@ -35,13 +36,32 @@ class Env : public testing::Test {
   Env();
   ~Env() override;
 
+  /// A value in RAM, at any alignment.
   template <class T>
-  T& at(u64 gpa) {
-    return *reinterpret_cast<T*>(ram_ + gpa);
-  }
-  u64& q64(u64 gpa) { return at<u64>(gpa); }
-  u32& d32(u64 gpa) { return at<u32>(gpa); }
-  u16& w16(u64 gpa) { return at<u16>(gpa); }
+  class Cell {
+   public:
+    explicit Cell(u8* where) : where_(where) {}
+    operator T() const {
+      T value;
+      std::memcpy(&value, where_, sizeof value);
+      return value;
+    }
+    Cell& operator=(T value) {
+      std::memcpy(where_, &value, sizeof value);
+      return *this;
+    }
+    Cell& operator=(const Cell& other) { return *this = static_cast<T>(other); }
+    Cell(const Cell&) = default;
+    Cell& operator|=(T bits) { return *this = static_cast<T>(*this | bits); }
+    Cell& operator&=(T bits) { return *this = static_cast<T>(*this & bits); }
+
+   private:
+    u8* where_;
+  };
+  Cell<u64> q64(u64 gpa) { return Cell<u64>(ram_ + gpa); }
+  Cell<u32> d32(u64 gpa) { return Cell<u32>(ram_ + gpa); }
+  Cell<u16> w16(u64 gpa) { return Cell<u16>(ram_ + gpa); }
+  Cell<u8> b8(u64 gpa) { return Cell<u8>(ram_ + gpa); }
 
   /// The fault a call left behind, taken away.
   Fault take_fault() {

@@ -12,6 +12,20 @@ u64 direct(SoftCpu& cpu, const Place& place) {
   return reinterpret_cast<u64>(place.host);
 }
 
+// Where the bounce buffer keeps the bytes as they were, for masked stores.
+constexpr unsigned original_offset = 4096;
+
+// Writes the bytes that the instruction changed: those its mask leaves alone are not ours to write, another processor may be
+// storing there.
+bool commit_masked(SoftCpu& cpu) {
+  const u8* copy = cpu.bounce + (cpu.bounce_ea & 63);
+  for (unsigned i = 0; i < cpu.bounce_size; i++) {
+    if (copy[i] == copy[i + original_offset]) continue;
+    if (!mem_write(cpu, linear_add(cpu, cpu.bounce_ea, i), copy + i, 1, static_cast<TlbKind>(cpu.bounce_ea2))) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 u64 mem_slow(SoftCpu& cpu, u64 linear, u32 desc) {
@@ -49,8 +63,9 @@ u64 mem_slow(SoftCpu& cpu, u64 linear, u32 desc) {
     for (unsigned i = 0; i < size; i++) asm volatile("movb $0, %0" : "=m"(copy[i]));
   }
   if (writes) {
-    cpu.bounce_write = 1;
+    cpu.bounce_write = masked ? 3 : 1;
     cpu.bounce_ea = linear;
+    if (masked) copy_bytes(copy + original_offset, copy, size);
   }
   return reinterpret_cast<u64>(copy);
 }
@@ -61,6 +76,10 @@ bool mem_commit(SoftCpu& cpu) {
   if (how == 1) {
     if (mem_write(cpu, cpu.bounce_ea, cpu.bounce + (cpu.bounce_ea & 63), cpu.bounce_size, static_cast<TlbKind>(cpu.bounce_ea2))) return true;
     cpu.bounce_write = how;  // MMIO: again by heavy code
+    return false;
+  }
+  if (how == 3 && !commit_masked(cpu)) {
+    cpu.bounce_write = how;
     return false;
   }
   if (how == 2) store_special(cpu, cpu.bounce_ea, cpu.bounce_size);

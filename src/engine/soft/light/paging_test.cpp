@@ -1,4 +1,6 @@
 // Every bit of the page tables at every level, in each paging mode.
+#include <thread>
+
 #include "engine/soft/light/env_test.hpp"
 
 namespace nagaya::engine::soft {
@@ -218,6 +220,26 @@ TEST_F(Paging, DirtyTablesAreReported) {
   ASSERT_TRUE(go(Access::write));
   EXPECT_EQ(shared.page_flags[entry_at[0] >> 12], 0);
   EXPECT_TRUE(dirty_[0] >> (entry_at[0] >> 12) & 1);
+}
+
+TEST_F(Paging, UpdatesLoseNoStoreOfAnotherProcessor) {
+  map4k();
+  auto* entry = reinterpret_cast<u64*>(ram_ + entry_at[0]);
+  constexpr u64 rounds = 200000;
+  // The other processor counts in the system's own bits 52..62 and takes A and D away.
+  std::thread other([&] {
+    for (u64 i = 0; i < rounds; i++) {
+      __atomic_fetch_add(entry, 1ull << 52, __ATOMIC_SEQ_CST);
+      __atomic_fetch_and(entry, ~(a | dirty), __ATOMIC_SEQ_CST);
+    }
+  });
+  for (u64 i = 0; i < rounds; i++) {
+    u64 gpa = 0, rights = 0;
+    ASSERT_TRUE(walk_tables(cpu, linear, Access::write, tlb_user, gpa, rights));
+  }
+  other.join();
+  // 2^11 counts wrap into bit 63 (XD), which a walk for a write does not mind.
+  EXPECT_EQ(q64(entry_at[0]) >> 52, rounds & 0xfff);
 }
 
 TEST_F(Paging, GlobalNeedsPge) {

@@ -117,11 +117,11 @@ TEST_F(Segments, StackSegmentChecks) {
 TEST_F(Segments, AccessedBitIsSetInMemory) {
   protected_mode_at(0, 32);
   EXPECT_TRUE(load(DS, 0x92));
-  EXPECT_EQ(at<u8>(gdt_base + free_selector + 5), 0x93);
+  EXPECT_EQ(b8(gdt_base + free_selector + 5), 0x93);
   EXPECT_EQ(cpu.s.seg[DS].attr & 0xff, 0x93);
   // Not by a load that fails.
   EXPECT_FALSE(load(SS, 0x92, 1));
-  EXPECT_EQ(at<u8>(gdt_base + free_selector + 5), 0x92);
+  EXPECT_EQ(b8(gdt_base + free_selector + 5), 0x92);
 }
 
 TEST_F(Segments, LocalTable) {
@@ -173,7 +173,7 @@ TEST_F(Segments, TaskRegister) {
   q64(gdt_base + free_selector + 8) = 0xffff8000;
   ASSERT_TRUE(load_tr(cpu, free_selector));
   EXPECT_EQ(cpu.s.tr.base, 0xffff800081000000u);
-  EXPECT_EQ(at<u8>(gdt_base + free_selector + 5), 0x8b);
+  EXPECT_EQ(b8(gdt_base + free_selector + 5), 0x8b);
   EXPECT_EQ(cpu.s.tr.type(), 11);
   EXPECT_FALSE(load_tr(cpu, free_selector));  // busy
   expect_fault(vec_gp, free_selector);

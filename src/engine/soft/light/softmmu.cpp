@@ -62,6 +62,30 @@ bool resolve(SoftCpu& cpu, u64 linear, unsigned size, Access access, TlbKind kin
   return true;
 }
 
+[[gnu::noinline]] bool read_slow(SoftCpu& cpu, u64 linear, void* out, unsigned size, TlbKind kind) {
+  Runs runs;
+  if (!resolve(cpu, linear, size, Access::read, kind, runs)) return false;
+  u8* to = static_cast<u8*>(out);
+  for (unsigned i = 0; i < 2 && runs.size[i]; to += runs.size[i], i++) {
+    if (runs.place[i].host) copy_bytes(to, runs.place[i].host, runs.size[i]);
+    else mmio_access(cpu, runs.place[i].gpa, to, runs.size[i], false);
+  }
+  return true;
+}
+
+[[gnu::noinline]] bool write_slow(SoftCpu& cpu, u64 linear, const void* data, unsigned size, TlbKind kind) {
+  Runs runs;
+  if (!resolve(cpu, linear, size, Access::write, kind, runs)) return false;
+  const u8* from = static_cast<const u8*>(data);
+  for (unsigned i = 0; i < 2 && runs.size[i]; from += runs.size[i], i++) {
+    const Place& place = runs.place[i];
+    if (place.host) copy_bytes(place.host, from, runs.size[i]);
+    else mmio_access(cpu, place.gpa, const_cast<u8*>(from), runs.size[i], true);
+    if (place.kind == PlaceKind::special) store_special(cpu, place.gpa, runs.size[i]);
+  }
+  return true;
+}
+
 }  // namespace
 
 void copy_bytes(void* to, const void* from, unsigned size) {
@@ -112,14 +136,7 @@ bool mem_read(SoftCpu& cpu, u64 linear, void* out, unsigned size, TlbKind kind) 
     copy_bytes(out, host, size);
     return true;
   }
-  Runs runs;
-  if (!resolve(cpu, linear, size, Access::read, kind, runs)) return false;
-  u8* to = static_cast<u8*>(out);
-  for (unsigned i = 0; i < 2 && runs.size[i]; to += runs.size[i], i++) {
-    if (runs.place[i].host) copy_bytes(to, runs.place[i].host, runs.size[i]);
-    else mmio_access(cpu, runs.place[i].gpa, to, runs.size[i], false);
-  }
-  return true;
+  return read_slow(cpu, linear, out, size, kind);
 }
 
 bool mem_write(SoftCpu& cpu, u64 linear, const void* data, unsigned size, TlbKind kind) {
@@ -127,16 +144,7 @@ bool mem_write(SoftCpu& cpu, u64 linear, const void* data, unsigned size, TlbKin
     copy_bytes(host, data, size);
     return true;
   }
-  Runs runs;
-  if (!resolve(cpu, linear, size, Access::write, kind, runs)) return false;
-  const u8* from = static_cast<const u8*>(data);
-  for (unsigned i = 0; i < 2 && runs.size[i]; from += runs.size[i], i++) {
-    const Place& place = runs.place[i];
-    if (place.host) copy_bytes(place.host, from, runs.size[i]);
-    else mmio_access(cpu, place.gpa, const_cast<u8*>(from), runs.size[i], true);
-    if (place.kind == PlaceKind::special) store_special(cpu, place.gpa, runs.size[i]);
-  }
-  return true;
+  return write_slow(cpu, linear, data, size, kind);
 }
 
 bool mem_probe_write(SoftCpu& cpu, u64 linear, unsigned size, TlbKind kind) {

@@ -21,8 +21,8 @@ class Tasks : public Env {
     for (unsigned i = 0; i < 6; i++) seg(i) = data0;
     seg(CS) = code0;
   }
-  u16& seg(unsigned i) { return w16(new_tss + 0x48 + i * 4); }
-  u8 access(u16 selector) { return at<u8>(gdt_base + selector + 5); }
+  Cell<u16> seg(unsigned i) { return w16(new_tss + 0x48 + i * 4); }
+  u8 access(u16 selector) { return b8(gdt_base + selector + 5); }
 };
 
 TEST_F(Tasks, NeedsHeavy) {

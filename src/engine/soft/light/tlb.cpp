@@ -68,6 +68,9 @@ void flush_jump_nonglobal(SoftCpu& cpu) {
   cpu.jump_log_count = 0;
 }
 
+// A loop would become a call of memset.
+void clear_words(u64* words, u64 count) { asm volatile("rep stosq" : "+D"(words), "+c"(count) : "a"(0ull) : "memory"); }
+
 constexpr u32 page_hash(u64 page_number, u32 bits) { return static_cast<u32>((page_number * 0x9e3779b97f4a7c15) >> (64 - bits)); }
 void filter_set(u64* words, u32 hash) { words[hash >> 6] |= 1ull << (hash & 63); }
 bool filter_get(const u64* words, u32 hash) { return words[hash >> 6] >> (hash & 63) & 1; }
@@ -83,8 +86,8 @@ void drop_all_stamps(SoftCpu& cpu) {
 }
 
 void clear_large_filters(SoftCpu& cpu) {
-  for (u64& word : cpu.sys.large_2m) word = 0;
-  for (u64& word : cpu.sys.large_1g) word = 0;
+  clear_words(cpu.sys.large_2m, sizeof cpu.sys.large_2m / 8);
+  clear_words(cpu.sys.large_1g, sizeof cpu.sys.large_1g / 8);
 }
 
 bool within_large_page(const SoftCpu& cpu, u64 linear) {
@@ -264,7 +267,7 @@ void jump_flush(SoftCpu& cpu) {
   for (u32 i = 0; i < cpu.sys.jump_global_log_count; i++)
     reset_jump(cpu, cpu.sys.jump_global_log[i] >> 16, cpu.sys.jump_global_log[i] & 0xffff);
   cpu.sys.jump_global_log_count = 0;
-  for (u64& word : cpu.sys.jump_pages) word = 0;
+  clear_words(cpu.sys.jump_pages, sizeof cpu.sys.jump_pages / 8);
 }
 
 }  // namespace nagaya::engine::soft

@@ -88,7 +88,7 @@ TEST_F(Transfer, DirectJumps) {
   expect_fault(vec_np, free_selector);
   set_gdt(free_selector, segment_descriptor(0, 0xfffff, 0x9a, 0xc));
   EXPECT_TRUE(far_jump(cpu, free_selector, 0, 4, 0));
-  EXPECT_EQ(at<u8>(gdt_base + free_selector + 5), 0x9b);
+  EXPECT_EQ(b8(gdt_base + free_selector + 5), 0x9b);
   protected_mode_at(3, 32);
   EXPECT_TRUE(far_jump(cpu, conforming, 0x10, 4, 0));
   EXPECT_EQ(cpu.s.seg[CS].selector, conforming | 3);
