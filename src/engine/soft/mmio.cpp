@@ -14,8 +14,10 @@ void mmio_access(SoftCpu& cpu, u64 gpa, void* data, unsigned size, bool write) {
     const unsigned piece = size < 8 ? size : 8;
     if (apic == (gpa & ~0xfffull)) {
       const u32 offset = gpa & 0xfff;
-      if (write) cpu.apic->mmio_write(offset, std::span<const u8>(bytes, piece));
-      else cpu.apic->mmio_read(offset, std::span<u8>(bytes, piece));
+      if (write)
+        cpu.apic->mmio_write(offset, std::span<const u8>(bytes, piece));
+      else
+        cpu.apic->mmio_read(offset, std::span<u8>(bytes, piece));
     } else if (write) {
       cpu.io->mmio_write(Gpa(gpa), std::span<const u8>(bytes, piece));
     } else {

@@ -10,14 +10,23 @@ enum class Class : u8 { benign, contributory, page_fault, double_fault };
 
 Class class_of(u8 vector) {
   switch (vector) {
-    case vec_de: case vec_ts: case vec_np: case vec_ss: case vec_gp: return Class::contributory;
-    case vec_pf: return Class::page_fault;
-    case vec_df: return Class::double_fault;
-    default: return Class::benign;
+    case vec_de:
+    case vec_ts:
+    case vec_np:
+    case vec_ss:
+    case vec_gp:
+      return Class::contributory;
+    case vec_pf:
+      return Class::page_fault;
+    case vec_df:
+      return Class::double_fault;
+    default:
+      return Class::benign;
   }
 }
 
-// RF is set in the image that fault-class exceptions push; instruction breakpoints (#DB), traps and #DF push it as it is.
+// RF is set in the image that fault-class exceptions push; instruction breakpoints (#DB), traps and #DF push it as it
+// is.
 bool sets_rf(u8 vector) {
   return vector != vec_db && vector != vec_bp && vector != vec_of && vector != vec_df && vector != vec_mc;
 }
@@ -46,7 +55,7 @@ Event event_of(SoftCpu& cpu, const Fault& fault) {
 void take_debug(SoftCpu& cpu, const Fault& fault) {
   if (fault.vector != vec_db || fault.software) return;
   cpu.s.dr6 = (cpu.s.dr6 & ~0xfull) | fault.dr6_bits;
-  cpu.s.dr7 &= ~0x2000ull;  // GD
+  cpu.s.dr7 &= ~0x2000ull;      // GD
   cpu.s.msr.debugctl &= ~3ull;  // LBR, BTF
 }
 

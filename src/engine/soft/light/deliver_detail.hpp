@@ -9,9 +9,9 @@ namespace nagaya::engine::soft {
 struct Event {
   u8 vector = 0;
   bool has_code = false;
-  bool software = false;  ///< INT n, INT3, INTO: the gate's DPL is checked
+  bool software = false;      ///< INT n, INT3, INTO: the gate's DPL is checked
   bool iopl_checked = false;  ///< INT n in virtual-8086 mode
-  unsigned ext = 1;  ///< EXT bit of error codes raised on the way
+  unsigned ext = 1;           ///< EXT bit of error codes raised on the way
   u32 code = 0;
   u64 rip = 0;    ///< to push
   u64 flags = 0;  ///< to push

@@ -48,8 +48,8 @@ bool deliver_long(SoftCpu& cpu, const Event& event) {
   if (!canonical(target)) return raise(cpu, vec_gp, event.ext);
 
   if (!mark_accessed(cpu, d)) return false;
-  const u64 frame[6] = {event.code, event.rip, cpu.s.seg[x86::CS].selector, event.flags, cpu.s.gpr[x86::RSP],
-                        cpu.s.seg[x86::SS].selector};
+  const u64 frame[6] = {event.code,  event.rip,           cpu.s.seg[x86::CS].selector,
+                        event.flags, cpu.s.gpr[x86::RSP], cpu.s.seg[x86::SS].selector};
   if (!mem_write(cpu, bottom, frame + 6 - count, count * 8, stack_kind(cpu, new_cpl))) return false;
 
   if (new_cpl < old_cpl) set_null(cpu.s.seg[x86::SS], static_cast<u16>(new_cpl), new_cpl);

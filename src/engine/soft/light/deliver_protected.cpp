@@ -1,5 +1,5 @@
-// Delivery in real mode and through the IDT of legacy protected mode, virtual-8086 entry included. Intel SDM vol. 3, 6.12,
-// 20.1.4, 20.3; vol. 2 INT n.
+// Delivery in real mode and through the IDT of legacy protected mode, virtual-8086 entry included. Intel SDM vol.
+// 3, 6.12, 20.1.4, 20.3; vol. 2 INT n.
 #include "engine/soft/light/deliver_detail.hpp"
 #include "engine/soft/light/descriptor.hpp"
 #include "engine/soft/light/transfer.hpp"

@@ -205,12 +205,12 @@ TEST_F(Deliver32, GateErrors) {
     u16 selector;
     u32 rip, code;
   };
-  for (const Case& c : {Case{0x0e, code0, 0xb000, 6 * 8 + 3},     // gate not present
-                        Case{0x8c, code0, 0x5000, 6 * 8 + 3},     // no interrupt gate
-                        Case{0x8e, 0, 0x5000, 1},                 // null CS
-                        Case{0x8e, 0x80, 0x5000, 0x81},           // beyond the GDT
-                        Case{0x8e, data0, 0x5000, data0 | 1},     // not code
-                        Case{0x8e, code3, 0x5000, code3 | 1},     // outer ring
+  for (const Case& c : {Case{0x0e, code0, 0xb000, 6 * 8 + 3},  // gate not present
+                        Case{0x8c, code0, 0x5000, 6 * 8 + 3},  // no interrupt gate
+                        Case{0x8e, 0, 0x5000, 1},              // null CS
+                        Case{0x8e, 0x80, 0x5000, 0x81},        // beyond the GDT
+                        Case{0x8e, data0, 0x5000, data0 | 1},  // not code
+                        Case{0x8e, code3, 0x5000, code3 | 1},  // outer ring
                         Case{0x8e, free_selector, 0xb000, free_selector | 1}}) {
     protected_mode_at(0, 32);
     set_gdt(free_selector, segment_descriptor(0, 0xfffff, 0x1b, 0xc));
@@ -377,8 +377,8 @@ class Deliver64 : public Deliver {
     set_gate64(12, 0x8e, code64_0, 0xc000);
     set_gate64(6, 0x8f, code64_0, 0x7000);
     set_gate64(0x80, 0xee, code64_0, 0x80000);
-    q64(tss_base + 4) = 0xa008;    // RSP0, misaligned on purpose
-    q64(tss_base + 36) = 0xd000;   // IST1
+    q64(tss_base + 4) = 0xa008;   // RSP0, misaligned on purpose
+    q64(tss_base + 36) = 0xd000;  // IST1
     cpu.s.rflags = 0x202;
   }
 };
@@ -472,7 +472,7 @@ TEST_F(Deliver64, BadStacks) {
 
 TEST_F(Deliver64, SmapOnTheHandlersStack) {
   protected_mode_at(3, 64);
-  cpu.s.cr4 |= cr4_smap;  // every page here is a user page
+  cpu.s.cr4 |= cr4_smap;    // every page here is a user page
   cpu.s.rflags |= flag_ac;  // AC of ring 3 does not help
   EXPECT_FALSE(exception(vec_ud));
   EXPECT_EQ(cpu.s.run_state, x86::RunState::shutdown);

@@ -1,4 +1,5 @@
-// Descriptor tables and the instructions that look at descriptors. Intel SDM vol. 3, 3.5, 5.10; vol. 2 LAR, LSL, VERR, LLDT, LTR.
+// Descriptor tables and the instructions that look at descriptors. Intel SDM vol. 3, 3.5, 5.10; vol. 2 LAR, LSL, VERR,
+// LLDT, LTR.
 #include "engine/soft/light/descriptor.hpp"
 
 namespace nagaya::engine::soft {

@@ -32,7 +32,8 @@ inline bool null_selector(u16 selector) { return (selector & 0xfffc) == 0; }
 /// Reads the descriptor of a selector that is not null. Beyond its table's limit (or a null LDT): `vector` with
 /// (selector & ~3) | ext. `wide`: a 16-byte system descriptor, as TSS, LDT and call gates are in long mode.
 bool fetch_descriptor(SoftCpu& cpu, u16 selector, Descriptor& out, u8 vector = 13, unsigned ext = 0, bool wide = false);
-/// True when the selector is within its table; no fault, except that the caller's read may raise one (LAR, LSL, VERR, VERW).
+/// True when the selector is within its table; no fault, except that the caller's read may raise one (LAR, LSL, VERR,
+/// VERW).
 bool selector_in_table(const SoftCpu& cpu, u16 selector, bool wide, u64& linear);
 /// Sets the accessed bit of a code or data descriptor in memory (locked) and in `d`.
 bool mark_accessed(SoftCpu& cpu, Descriptor& d);

@@ -58,8 +58,8 @@ Env::~Env() {
 }
 
 u64 Env::segment_descriptor(u32 base, u32 limit, unsigned access, unsigned flags) {
-  return (limit & 0xffff) | u64{base & 0xffffff} << 16 | u64{access} << 40 | u64{limit >> 16 & 15} << 48 | u64{flags} << 52 |
-         u64{base >> 24} << 56;
+  return (limit & 0xffff) | u64{base & 0xffffff} << 16 | u64{access} << 40 | u64{limit >> 16 & 15} << 48 |
+         u64{flags} << 52 | u64{base >> 24} << 56;
 }
 
 void Env::set_gate(u8 vector, unsigned access, u16 selector, u32 offset) {
@@ -105,7 +105,8 @@ void Env::protected_mode_at(unsigned ring, unsigned bits) {
   descriptor.low = q64(gdt_base + cs);
   set_segment(cpu.s.seg[x86::CS], static_cast<u16>(cs | ring), descriptor);
   descriptor.low = q64(gdt_base + ds);
-  for (u8 i : {x86::ES, x86::SS, x86::DS, x86::FS, x86::GS}) set_segment(cpu.s.seg[i], static_cast<u16>(ds | ring), descriptor);
+  for (u8 i : {x86::ES, x86::SS, x86::DS, x86::FS, x86::GS})
+    set_segment(cpu.s.seg[i], static_cast<u16>(ds | ring), descriptor);
   cpu.s.gpr[x86::RSP] = 0x9000;
   cpu.s.rip = 0x4000;
   mode_changed(cpu);

@@ -78,7 +78,8 @@ class Env : public testing::Test {
     EXPECT_FALSE(cpu.need_heavy);
   }
 
-  /// Flat segments at a CPL with GDT selectors as gdt_* below; PE set. `bits`: 16, 32 or 64 (sets LMA and paging tables).
+  /// Flat segments at a CPL with GDT selectors as gdt_* below; PE set. `bits`: 16, 32 or 64 (sets LMA and paging
+  /// tables).
   void protected_mode_at(unsigned ring, unsigned bits);
   /// 64-bit mode over an identity map of the first 8 MiB in 2 MiB user-writable pages (tables at 0x1000).
   void long_paging();
@@ -90,8 +91,8 @@ class Env : public testing::Test {
   void set_gate64(u8 vector, unsigned access, u16 selector, u64 offset, unsigned ist = 0);
 
   // The GDT that protected_mode_at() makes: code and data for ring n at code32 + 16 n, data + 16 n.
-  static constexpr u16 code0 = 0x08, data0 = 0x10, code3 = 0x18, data3 = 0x20, code16 = 0x28, data16 = 0x30, code64_0 = 0x38,
-                       code64_3 = 0x40, conforming = 0x48, tss_selector = 0x50, free_selector = 0x60;
+  static constexpr u16 code0 = 0x08, data0 = 0x10, code3 = 0x18, data3 = 0x20, code16 = 0x28, data16 = 0x30,
+                       code64_0 = 0x38, code64_3 = 0x40, conforming = 0x48, tss_selector = 0x50, free_selector = 0x60;
   static constexpr u64 gdt_base = 0x10000, idt_base = 0x11000, tss_base = 0x12000, ldt_base = 0x13000;
 
   SoftCpu& cpu;

@@ -1,5 +1,5 @@
-// Nonsense in every table: whatever a guest puts into descriptors, gates, TSSs, stacks and page tables, an operation ends in
-// success, in one fault, or in a shutdown.
+// Nonsense in every table: whatever a guest puts into descriptors, gates, TSSs, stacks and page tables, an operation
+// ends in success, in one fault, or in a shutdown.
 #include <random>
 
 #include "engine/soft/light/env_test.hpp"
@@ -16,15 +16,18 @@ class Garbage : public Env {
   u64 selector() { return pick(8) ? (pick(16) * 8 | pick(8)) : random(); }
   void fill_tables() {
     for (u64 i = 0; i < 16; i++) {
-      static constexpr u8 access[] = {0x9b, 0x93, 0xfb, 0xf3, 0x9f, 0x89, 0x8b, 0x81, 0x83, 0xec, 0xe4, 0x85, 0xe5, 0x82, 0x97, 0x9a};
-      u64 d = segment_descriptor(static_cast<u32>(pick(4) ? pick(ram_size) : random()), static_cast<u32>(random()),
-                                 pick(8) ? access[pick(16)] : static_cast<u8>(random()), static_cast<unsigned>(pick(16)));
+      static constexpr u8 access[] = {0x9b, 0x93, 0xfb, 0xf3, 0x9f, 0x89, 0x8b, 0x81,
+                                      0x83, 0xec, 0xe4, 0x85, 0xe5, 0x82, 0x97, 0x9a};
+      u64 d =
+          segment_descriptor(static_cast<u32>(pick(4) ? pick(ram_size) : random()), static_cast<u32>(random()),
+                             pick(8) ? access[pick(16)] : static_cast<u8>(random()), static_cast<unsigned>(pick(16)));
       if ((d >> 44 & 0x1f) != 0x1 && pick(3) == 0) d = (d & ~0xffff0000ull) | selector() << 16;
       q64(gdt_base + i * 8) = d;
       q64(ldt_base + i * 8) = random();
     }
     for (u64 i = 0; i < 512; i++) {
-      q64(idt_base + i * 8) = pick(4) ? (random() & 0xffff1fff0000ffffull) | 0x8e0000000000ull | (selector() & 0xffff) << 16 : random();
+      q64(idt_base + i * 8) =
+          pick(4) ? (random() & 0xffff1fff0000ffffull) | 0x8e0000000000ull | (selector() & 0xffff) << 16 : random();
     }
     for (u64 i = 0; i < 0x80; i += 4) d32(tss_base + i) = static_cast<u32>(pick(2) ? selector() : pick(ram_size));
     for (u64 i = 0; i < 0x100; i += 4) d32(0x9000 + i) = static_cast<u32>(pick(2) ? selector() : random());
@@ -57,7 +60,8 @@ TEST_F(Garbage, TransfersAndDeliveries) {
     if (bits == 64 || pick(2)) cpu.s.rflags &= ~flag_vm;
     if (v86_mode(cpu))
       for (u8 i = 0; i < 6; i++) set_paragraph(cpu, i, static_cast<u16>(random()));
-    if (pick(4) == 0) cpu.s.ldtr = {.base = ldt_base, .limit = static_cast<u32>(pick(0x100)), .selector = 8, .attr = 0x82};
+    if (pick(4) == 0)
+      cpu.s.ldtr = {.base = ldt_base, .limit = static_cast<u32>(pick(0x100)), .selector = 8, .attr = 0x82};
     if (pick(4) == 0) cpu.s.tr.limit = static_cast<u32>(pick(0x70));
     if (pick(8) == 0) cpu.s.tr.attr = 0x83;
     if (pick(4) == 0) cpu.s.gpr[x86::RSP] = random();
@@ -68,16 +72,36 @@ TEST_F(Garbage, TransfersAndDeliveries) {
     const u16 sel = static_cast<u16>(selector());
     const u64 what = pick(10);
     switch (what) {
-      case 0: far_jump(cpu, sel, random(), opsize, 0x4005); break;
-      case 1: far_call(cpu, sel, random(), opsize, 0x4005); break;
-      case 2: far_ret(cpu, opsize, pick(0x10000)); break;
-      case 3: iret(cpu, insn); break;
-      case 4: deliver_interrupt(cpu, static_cast<u8>(random()), pick(2)); break;
-      case 5: raise_software(cpu, static_cast<u8>(random()), 0x4002, static_cast<SoftInt>(pick(3))), deliver_fault(cpu); break;
-      case 6: raise(cpu, static_cast<u8>(pick(32)), static_cast<u32>(random())), deliver_fault(cpu); break;
-      case 7: load_segment(cpu, static_cast<u8>(pick(2) ? 2 : 3 + pick(3)), sel); break;
-      case 8: load_tr(cpu, sel); break;
-      default: load_ldtr(cpu, sel); break;
+      case 0:
+        far_jump(cpu, sel, random(), opsize, 0x4005);
+        break;
+      case 1:
+        far_call(cpu, sel, random(), opsize, 0x4005);
+        break;
+      case 2:
+        far_ret(cpu, opsize, pick(0x10000));
+        break;
+      case 3:
+        iret(cpu, insn);
+        break;
+      case 4:
+        deliver_interrupt(cpu, static_cast<u8>(random()), pick(2));
+        break;
+      case 5:
+        raise_software(cpu, static_cast<u8>(random()), 0x4002, static_cast<SoftInt>(pick(3))), deliver_fault(cpu);
+        break;
+      case 6:
+        raise(cpu, static_cast<u8>(pick(32)), static_cast<u32>(random())), deliver_fault(cpu);
+        break;
+      case 7:
+        load_segment(cpu, static_cast<u8>(pick(2) ? 2 : 3 + pick(3)), sel);
+        break;
+      case 8:
+        load_tr(cpu, sel);
+        break;
+      default:
+        load_ldtr(cpu, sel);
+        break;
     }
     check(what >= 4 && what <= 6);
   }
@@ -101,8 +125,10 @@ TEST_F(Garbage, PageTables) {
       u8 buffer[64] = {};
       const TlbKind kind = static_cast<TlbKind>(pick(3));
       cpu.heavy = pick(2);
-      if (pick(2)) mem_read(cpu, linear, buffer, static_cast<unsigned>(1 + pick(64)), kind);
-      else mem_write(cpu, linear, buffer, static_cast<unsigned>(1 + pick(64)), kind);
+      if (pick(2))
+        mem_read(cpu, linear, buffer, static_cast<unsigned>(1 + pick(64)), kind);
+      else
+        mem_write(cpu, linear, buffer, static_cast<unsigned>(1 + pick(64)), kind);
       check();
     }
     if (pick(4) == 0) tlb_flush_page(cpu, random());

@@ -15,13 +15,14 @@ u64 direct(SoftCpu& cpu, const Place& place) {
 // Where the bounce buffer keeps the bytes as they were, for masked stores.
 constexpr unsigned original_offset = 4096;
 
-// Writes the bytes that the instruction changed: those its mask leaves alone are not ours to write, another processor may be
-// storing there.
+// Writes the bytes that the instruction changed: those its mask leaves alone are not ours to write, another processor
+// may be storing there.
 bool commit_masked(SoftCpu& cpu) {
   const u8* copy = cpu.bounce + (cpu.bounce_ea & 63);
   for (unsigned i = 0; i < cpu.bounce_size; i++) {
     if (copy[i] == copy[i + original_offset]) continue;
-    if (!mem_write(cpu, linear_add(cpu, cpu.bounce_ea, i), copy + i, 1, static_cast<TlbKind>(cpu.bounce_ea2))) return false;
+    if (!mem_write(cpu, linear_add(cpu, cpu.bounce_ea, i), copy + i, 1, static_cast<TlbKind>(cpu.bounce_ea2)))
+      return false;
   }
   return true;
 }
@@ -74,7 +75,9 @@ bool mem_commit(SoftCpu& cpu) {
   const u32 how = cpu.bounce_write;
   cpu.bounce_write = 0;
   if (how == 1) {
-    if (mem_write(cpu, cpu.bounce_ea, cpu.bounce + (cpu.bounce_ea & 63), cpu.bounce_size, static_cast<TlbKind>(cpu.bounce_ea2))) return true;
+    if (mem_write(cpu, cpu.bounce_ea, cpu.bounce + (cpu.bounce_ea & 63), cpu.bounce_size,
+                  static_cast<TlbKind>(cpu.bounce_ea2)))
+      return true;
     cpu.bounce_write = how;  // MMIO: again by heavy code
     return false;
   }

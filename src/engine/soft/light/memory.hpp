@@ -61,8 +61,10 @@ constexpr u32 slow_desc(unsigned size, bool read, bool write, TlbKind kind, bool
 ///  - RAM within one page: its address; the next such access hits the TLB. A write to a special page: the same, with
 ///    bounce_write = 2 and bounce_ea = gpa, so that mem_commit() reports it after the instruction (the access itself
 ///    stays atomic).
-///  - across a page, or MMIO (heavy): cpu.bounce, holding the bytes when the instruction reads; for a write bounce_write = 1
-///    and mem_commit() writes them back (of a masked store, 3: only the bytes that changed). A locked instruction across a page is thus not atomic (a split lock).
+///  - across a page, or MMIO (heavy): cpu.bounce, holding the bytes when the instruction reads; for a write
+///  bounce_write = 1
+///    and mem_commit() writes them back (of a masked store, 3: only the bytes that changed). A locked instruction
+///    across a page is thus not atomic (a split lock).
 ///  - 0: a fault is pending or need_heavy is set.
 ///  - 1: a masked operand (`slow_masked`) of which some part is not accessible: interpret it.
 u64 mem_slow(SoftCpu& cpu, u64 linear, u32 desc);

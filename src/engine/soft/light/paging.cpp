@@ -1,4 +1,5 @@
-// The page walker. Intel SDM vol. 3, 4.3 (32-bit), 4.4 (PAE), 4.5 (4-level), 4.6 (rights), 4.7 (error code), 4.8 (A and D).
+// The page walker. Intel SDM vol. 3, 4.3 (32-bit), 4.4 (PAE), 4.5 (4-level), 4.6 (rights), 4.7 (error code), 4.8 (A and
+// D).
 #include "engine/soft/light/paging.hpp"
 
 #include "engine/soft/light/arch.hpp"
@@ -7,7 +8,8 @@
 namespace nagaya::engine::soft {
 namespace {
 
-constexpr u64 pte_p = 1, pte_w = 2, pte_u = 4, pte_a = 0x20, pte_d = 0x40, pte_ps = 0x80, pte_g = 0x100, pte_nx = 1ull << 63;
+constexpr u64 pte_p = 1, pte_w = 2, pte_u = 4, pte_a = 0x20, pte_d = 0x40, pte_ps = 0x80, pte_g = 0x100,
+              pte_nx = 1ull << 63;
 constexpr u64 address_field = 0x000ffffffffff000;
 constexpr u32 err_p = 1, err_w = 2, err_u = 4, err_rsvd = 8, err_id = 16;
 
@@ -35,7 +37,8 @@ struct Walker {
   template <class T>
   T read(u64 at) const {
     const u8* page = ram_page(cpu, at & ~0xfffull, false);
-    return page ? __atomic_load_n(reinterpret_cast<const T*>(page + (at & 0xfff)), __ATOMIC_RELAXED) : static_cast<T>(~0ull);
+    return page ? __atomic_load_n(reinterpret_cast<const T*>(page + (at & 0xfff)), __ATOMIC_RELAXED)
+                : static_cast<T>(~0ull);
   }
 
   // Sets bits in an entry that still has the value it was judged by. False: it has changed, walk again.
@@ -45,8 +48,8 @@ struct Walker {
     u8* page = ram_page(cpu, at & ~0xfffull, true);
     if (!page) return true;  // tables in ROM keep what they have
     T expected = value;
-    if (!__atomic_compare_exchange_n(reinterpret_cast<T*>(page + (at & 0xfff)), &expected, static_cast<T>(value | bits), false,
-                                     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+    if (!__atomic_compare_exchange_n(reinterpret_cast<T*>(page + (at & 0xfff)), &expected, static_cast<T>(value | bits),
+                                     false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
       return false;
     if (page_is_special(cpu, at & ~0xfffull)) store_special(cpu, at, sizeof(T));
     return true;
@@ -66,8 +69,10 @@ struct Walker {
     if (!set_bits<T>(at, entry, bits)) return Step::again;
     if ((entry | bits) & pte_d) rights |= right_dirty;
     if ((entry & pte_g) && (cpu.s.cr4 & cr4_pge)) rights |= right_global;
-    if (size == 1ull << 30) rights |= right_1g;
-    else if (size > 4096) rights |= right_2m;
+    if (size == 1ull << 30)
+      rights |= right_1g;
+    else if (size > 4096)
+      rights |= right_2m;
     gpa |= linear & (size - 1);
     return Step::done;
   }
@@ -95,9 +100,12 @@ struct Walker {
       const bool large = level && (entry & pte_ps);
       u64 must_be_zero = reserved;
       if (large) {
-        if (level == 1) must_be_zero |= 0x1fe000;
-        else if (level == 2 && (cpu.features & feat_pdpe1gb)) must_be_zero |= 0x3fffe000;
-        else must_be_zero |= pte_ps;
+        if (level == 1)
+          must_be_zero |= 0x1fe000;
+        else if (level == 2 && (cpu.features & feat_pdpe1gb))
+          must_be_zero |= 0x3fffe000;
+        else
+          must_be_zero |= pte_ps;
       }
       if (entry & must_be_zero) return fault(err_p | err_rsvd);
       add_rights(entry);
@@ -201,7 +209,9 @@ bool walk(SoftCpu& cpu, u64 linear, Access access, TlbKind kind, Walk& out) {
   out.writable = (rights & right_dirty) && permitted(cpu, rights, Access::write, kind);
   out.user = rights & right_user;
   out.global = rights & right_global;
-  out.page_size = rights & right_1g ? 1u << 30 : rights & right_2m ? (long_mode(cpu) || (cpu.s.cr4 & cr4_pae) ? 1u << 21 : 1u << 22) : 4096;
+  out.page_size = rights & right_1g   ? 1u << 30
+                  : rights & right_2m ? (long_mode(cpu) || (cpu.s.cr4 & cr4_pae) ? 1u << 21 : 1u << 22)
+                                      : 4096;
   return true;
 }
 

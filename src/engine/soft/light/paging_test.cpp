@@ -61,7 +61,8 @@ TEST_F(Paging, NotPresentAtEachLevel) {
     EXPECT_FALSE(go(Access::fetch, tlb_user));
     expect_pf(0x14);
     // Levels above it were used, so they are marked; the level itself and those below are not.
-    for (int other = 0; other < 4; other++) EXPECT_EQ(q64(entry_at[other]) & a, other > level ? a : 0) << level << other;
+    for (int other = 0; other < 4; other++)
+      EXPECT_EQ(q64(entry_at[other]) & a, other > level ? a : 0) << level << other;
   }
 }
 

@@ -45,9 +45,12 @@ bool check_offset(SoftCpu& cpu, const Descriptor& d, u64 offset) {
 // rSP as a return loads it: a 16-bit stack takes 16 bits and leaves the rest of ESP.
 void load_sp(SoftCpu& cpu, u64 sp, const x86::Segment& ss, bool to64) {
   u64& rsp = cpu.s.gpr[x86::RSP];
-  if (to64) rsp = sp;
-  else if (ss.db()) rsp = sp & 0xffffffff;
-  else rsp = (rsp & 0xffff0000) | (sp & 0xffff);
+  if (to64)
+    rsp = sp;
+  else if (ss.db())
+    rsp = sp & 0xffffffff;
+  else
+    rsp = (rsp & 0xffff0000) | (sp & 0xffff);
 }
 
 u64 flags_mask(const SoftCpu& cpu, unsigned opsize) {
@@ -68,7 +71,8 @@ bool paragraph_iret(SoftCpu& cpu, unsigned opsize) {
   if (v86_mode(cpu) && iopl(cpu) < 3) return raise(cpu, vec_gp, 0);
   Stack st = Stack::current(cpu);
   u64 ip = 0, cs = 0, flags = 0;
-  if (!stack_pop(cpu, st, ip, opsize) || !stack_pop(cpu, st, cs, opsize) || !stack_pop(cpu, st, flags, opsize)) return false;
+  if (!stack_pop(cpu, st, ip, opsize) || !stack_pop(cpu, st, cs, opsize) || !stack_pop(cpu, st, flags, opsize))
+    return false;
   if (ip > cpu.s.seg[x86::CS].limit) return raise(cpu, vec_gp, 0);
   u64 mask = 0x7fd5;
   if (opsize != 2) mask |= flag_rf | flag_ac | flag_id;
@@ -100,7 +104,8 @@ bool return_to_v86(SoftCpu& cpu, Stack& st, u64 ip, u64 cs, u64 flags) {
 bool protected_iret(SoftCpu& cpu, unsigned opsize) {
   Stack st = Stack::current(cpu);
   u64 ip = 0, cs = 0, flags = 0;
-  if (!stack_pop(cpu, st, ip, opsize) || !stack_pop(cpu, st, cs, opsize) || !stack_pop(cpu, st, flags, opsize)) return false;
+  if (!stack_pop(cpu, st, ip, opsize) || !stack_pop(cpu, st, cs, opsize) || !stack_pop(cpu, st, flags, opsize))
+    return false;
   const u16 selector = static_cast<u16>(cs);
   const unsigned current = cpl(cpu);
   if (!long_mode(cpu) && (flags & flag_vm) && current == 0 && opsize == 4) return return_to_v86(cpu, st, ip, cs, flags);

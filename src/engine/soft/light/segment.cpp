@@ -29,7 +29,8 @@ bool linear_address(SoftCpu& cpu, u8 seg, u64 offset, unsigned size, Access acce
   if (!paragraph_mode(cpu)) {
     if (segment.unusable) return raise(cpu, vector, 0);
     const bool code = segment.type() & 8;
-    if (access == Access::write ? code || !(segment.type() & 2) : access == Access::read && code && !(segment.type() & 2))
+    if (access == Access::write ? code || !(segment.type() & 2)
+                                : access == Access::read && code && !(segment.type() & 2))
       return raise(cpu, vector, 0);
     if (beyond_limit(segment, offset, offset + extra, !code)) return raise(cpu, vector, 0);
   } else if (offset + extra > segment.limit && segment.limit != 0xffffffff) {

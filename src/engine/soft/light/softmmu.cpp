@@ -26,7 +26,8 @@ Place locate_slow(SoftCpu& cpu, u64 linear, Access access, TlbKind kind) {
   }
   const bool special = writable && page_is_special(cpu, gpa_page);
   if (!long_mode(cpu)) linear &= 0xffffffff;
-  const bool plain = tlb_set(cpu, kind, linear & ~0xfffull, gpa_page, host, writable && !special, rights & right_global);
+  const bool plain =
+      tlb_set(cpu, kind, linear & ~0xfffull, gpa_page, host, writable && !special, rights & right_global);
   const bool store_is_special = access == Access::write && (special || !plain);
   return {store_is_special ? PlaceKind::special : PlaceKind::ram, host + offset, gpa};
 }
@@ -67,8 +68,10 @@ bool resolve(SoftCpu& cpu, u64 linear, unsigned size, Access access, TlbKind kin
   if (!resolve(cpu, linear, size, Access::read, kind, runs)) return false;
   u8* to = static_cast<u8*>(out);
   for (unsigned i = 0; i < 2 && runs.size[i]; to += runs.size[i], i++) {
-    if (runs.place[i].host) copy_bytes(to, runs.place[i].host, runs.size[i]);
-    else mmio_access(cpu, runs.place[i].gpa, to, runs.size[i], false);
+    if (runs.place[i].host)
+      copy_bytes(to, runs.place[i].host, runs.size[i]);
+    else
+      mmio_access(cpu, runs.place[i].gpa, to, runs.size[i], false);
   }
   return true;
 }
@@ -79,8 +82,10 @@ bool resolve(SoftCpu& cpu, u64 linear, unsigned size, Access access, TlbKind kin
   const u8* from = static_cast<const u8*>(data);
   for (unsigned i = 0; i < 2 && runs.size[i]; from += runs.size[i], i++) {
     const Place& place = runs.place[i];
-    if (place.host) copy_bytes(place.host, from, runs.size[i]);
-    else mmio_access(cpu, place.gpa, const_cast<u8*>(from), runs.size[i], true);
+    if (place.host)
+      copy_bytes(place.host, from, runs.size[i]);
+    else
+      mmio_access(cpu, place.gpa, const_cast<u8*>(from), runs.size[i], true);
     if (place.kind == PlaceKind::special) store_special(cpu, place.gpa, runs.size[i]);
   }
   return true;
@@ -90,11 +95,22 @@ bool resolve(SoftCpu& cpu, u64 linear, unsigned size, Access access, TlbKind kin
 
 void copy_bytes(void* to, const void* from, unsigned size) {
   switch (size) {
-    case 1: __builtin_memcpy(to, from, 1); return;
-    case 2: __builtin_memcpy(to, from, 2); return;
-    case 4: __builtin_memcpy(to, from, 4); return;
-    case 8: __builtin_memcpy(to, from, 8); return;
-    case 16: __builtin_memcpy(to, from, 8); __builtin_memcpy(static_cast<u8*>(to) + 8, static_cast<const u8*>(from) + 8, 8); return;
+    case 1:
+      __builtin_memcpy(to, from, 1);
+      return;
+    case 2:
+      __builtin_memcpy(to, from, 2);
+      return;
+    case 4:
+      __builtin_memcpy(to, from, 4);
+      return;
+    case 8:
+      __builtin_memcpy(to, from, 8);
+      return;
+    case 16:
+      __builtin_memcpy(to, from, 8);
+      __builtin_memcpy(static_cast<u8*>(to) + 8, static_cast<const u8*>(from) + 8, 8);
+      return;
     default: {
       u64 count = size;
       asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");

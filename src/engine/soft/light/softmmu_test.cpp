@@ -52,7 +52,8 @@ TEST_F(SoftMmu, EmptyTablesMissEverywhere) {
   for (const u64 linear : {0ull, 4095ull, 0x1000ull, ~0ull, 0xfffffffffffff000ull, 0x800000000000ull})
     for (unsigned kind = 0; kind < tlb_kinds; kind++)
       EXPECT_EQ(inline_lookup(cpu, static_cast<TlbKind>(kind), linear, false), nullptr);
-  for (const u64 rip : {0ull, 1ull, 0xffffull, 0x10000ull, ~0ull}) EXPECT_NE(cpu.jump[0][rip & 0xffff].neg_rip + rip, 0u);
+  for (const u64 rip : {0ull, 1ull, 0xffffull, 0x10000ull, ~0ull})
+    EXPECT_NE(cpu.jump[0][rip & 0xffff].neg_rip + rip, 0u);
 }
 
 TEST_F(SoftMmu, Cr3KeepsGlobalPages) {
@@ -139,8 +140,10 @@ TEST_F(SoftMmu, ManyPagesOverflowTheLogsAndStillFlush) {
   for (u64 i = 1; i < 6; i++) q64(0x5000 + i * 8) = 0x7000 | p | w | u;
   for (u64 i = 0; i < 5 * 512; i++) read(base + 0x200000 + i * 0x1000);
   for (int round = 0; round < 2; round++) {
-    if (round) tlb_flush_all(cpu);
-    else tlb_flush_nonglobal(cpu);
+    if (round)
+      tlb_flush_all(cpu);
+    else
+      tlb_flush_nonglobal(cpu);
     for (u64 index = 0; index < tlb_entries; index++) EXPECT_EQ(cpu.tlb[0][index].negtag_read, miss_tag(index));
   }
 }
@@ -220,7 +223,8 @@ TEST_F(SoftMmu, MmioNeedsHeavy) {
   cpu.heavy = true;
   EXPECT_TRUE(mem_get(cpu, base + 4, value, tlb_supervisor));
   EXPECT_TRUE(mem_put(cpu, base + 4, u16{0xabcd}, tlb_supervisor));
-  EXPECT_EQ(mmio_log, (std::vector<MmioAccess>{{0xe0000004, 8, false, 0x1817161514131211}, {0xe0000004, 2, true, 0xabcd}}));
+  EXPECT_EQ(mmio_log,
+            (std::vector<MmioAccess>{{0xe0000004, 8, false, 0x1817161514131211}, {0xe0000004, 2, true, 0xabcd}}));
   // The APIC page hides RAM.
   cpu.s.apic_base = 0x303000 | 0x800;
   pte(3) = 0x303000 | p | w | u;
@@ -251,7 +255,8 @@ class MemSlow : public SoftMmu {
 };
 
 TEST_F(MemSlow, RamIsDirect) {
-  EXPECT_EQ(mem_slow(cpu, base + 0xff8, slow_desc(8, true, true, tlb_supervisor)), reinterpret_cast<u64>(ram_ + 0x300ff8));
+  EXPECT_EQ(mem_slow(cpu, base + 0xff8, slow_desc(8, true, true, tlb_supervisor)),
+            reinterpret_cast<u64>(ram_ + 0x300ff8));
   EXPECT_EQ(cpu.bounce_write, 0u);
   EXPECT_NE(inline_lookup(cpu, tlb_supervisor, base, true), nullptr);
   EXPECT_TRUE(mem_commit(cpu));
@@ -271,7 +276,8 @@ TEST_F(MemSlow, FaultsAreReported) {
 
 TEST_F(MemSlow, SpecialPagesStayDirect) {
   mark_code(0x300000);
-  EXPECT_EQ(mem_slow(cpu, base + 0x10, slow_desc(4, true, true, tlb_supervisor)), reinterpret_cast<u64>(ram_ + 0x300010));
+  EXPECT_EQ(mem_slow(cpu, base + 0x10, slow_desc(4, true, true, tlb_supervisor)),
+            reinterpret_cast<u64>(ram_ + 0x300010));
   EXPECT_EQ(cpu.bounce_write, 2u);
   EXPECT_EQ(cpu.bounce_ea, 0x300010u);
   EXPECT_TRUE(mem_commit(cpu));
@@ -326,7 +332,9 @@ TEST_F(MemSlow, AlignmentIsCheckedFirst) {
 }
 
 TEST_F(MemSlow, MaskedOperands) {
-  const auto masked = [&](u64 linear, bool write) { return mem_slow(cpu, linear, slow_desc(32, !write, write, tlb_supervisor, true)); };
+  const auto masked = [&](u64 linear, bool write) {
+    return mem_slow(cpu, linear, slow_desc(32, !write, write, tlb_supervisor, true));
+  };
   EXPECT_EQ(masked(base, false), reinterpret_cast<u64>(ram_ + 0x300000));
   // A part that is not accessible: interpret, and nothing happened.
   pte(2) = 0;

@@ -13,7 +13,7 @@ struct Stack {
   bool paragraph = false;  ///< real or virtual-8086 mode: the segment has a limit but no type
   bool flat64 = false;     ///< 64-bit mode: no segmentation, canonical check instead
   TlbKind kind = tlb_supervisor;
-  u32 error_code = 0;      ///< of the #SS raised at the limit
+  u32 error_code = 0;  ///< of the #SS raised at the limit
 
   /// The current SS:rSP of the CPU.
   static Stack current(const SoftCpu& cpu);
@@ -21,8 +21,8 @@ struct Stack {
 
 /// The most values of one stack_push: a call gate's 31 parameters and two far pointers.
 inline constexpr unsigned max_push = 36;
-/// Pushes `count` values of `size` bytes each (2, 4, 8), first one highest. All are checked before any is written. On success
-/// st.sp is lowered.
+/// Pushes `count` values of `size` bytes each (2, 4, 8), first one highest. All are checked before any is written. On
+/// success st.sp is lowered.
 bool stack_push(SoftCpu& cpu, Stack& st, const u64* values, unsigned count, unsigned size);
 /// Checks that `bytes` more can be pushed, byte range only (limit, canonical), without touching memory.
 bool stack_room(SoftCpu& cpu, const Stack& st, unsigned bytes);

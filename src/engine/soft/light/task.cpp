@@ -1,6 +1,6 @@
 // Hardware task switching with 16- and 32-bit TSSs. Intel SDM vol. 3, ch. 7.
-#include "engine/soft/light/descriptor.hpp"
 #include "engine/soft/light/deliver.hpp"
+#include "engine/soft/light/descriptor.hpp"
 #include "engine/soft/light/stack.hpp"
 #include "engine/soft/light/tlb.hpp"
 #include "engine/soft/light/transfer.hpp"
@@ -130,7 +130,8 @@ bool load_segments(SoftCpu& cpu, const TaskState& t, unsigned ext) {
     for (u8 i = 0; i < 6; i++) set_paragraph(cpu, i, t.seg[i]);
     return load_ldt(cpu, t.ldt, ext);
   }
-  if (!load_ldt(cpu, t.ldt, ext) || !load_cs(cpu, t.seg[x86::CS], ext) || !load_ss(cpu, t.seg[x86::SS], ring, ext)) return false;
+  if (!load_ldt(cpu, t.ldt, ext) || !load_cs(cpu, t.seg[x86::CS], ext) || !load_ss(cpu, t.seg[x86::SS], ring, ext))
+    return false;
   for (u8 i : {x86::ES, x86::DS, x86::FS, x86::GS})
     if (!load_data(cpu, i, t.seg[i], ring, ext)) return false;
   return true;
@@ -138,8 +139,8 @@ bool load_segments(SoftCpu& cpu, const TaskState& t, unsigned ext) {
 
 }  // namespace
 
-bool task_switch(SoftCpu& cpu, u16 tss_selector, TaskReason reason, u64 next_rip, unsigned ext, bool push_code, u32 code,
-                 const u64* flags) {
+bool task_switch(SoftCpu& cpu, u16 tss_selector, TaskReason reason, u64 next_rip, unsigned ext, bool push_code,
+                 u32 code, const u64* flags) {
   if (!cpu.heavy) {
     // Loads after the commit point may meet anything, and cannot be started again.
     cpu.need_heavy = true;

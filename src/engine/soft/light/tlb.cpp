@@ -1,5 +1,5 @@
-// TLB and jump-cache bookkeeping. A flush costs what was used since the last one: the inline tables keep logs of their filled
-// entries, the second level only changes stamps.
+// TLB and jump-cache bookkeeping. A flush costs what was used since the last one: the inline tables keep logs of their
+// filled entries, the second level only changes stamps.
 #include "engine/soft/light/tlb.hpp"
 
 #include "engine/soft/light/arch.hpp"
@@ -9,7 +9,7 @@ namespace nagaya::engine::soft {
 namespace {
 
 enum TlbFlag : u8 { in_log = 1, in_global_log = 2, is_global = 4 };
-constexpr u32 log_size = 2048;             // entries of one inline-TLB log; a count above it means "overflowed"
+constexpr u32 log_size = 2048;  // entries of one inline-TLB log; a count above it means "overflowed"
 constexpr u32 jump_log_size = 4096, jump_global_log_size = 16384;
 
 // Stores to the inline tables are visible one by one: another thread may be scanning them in tlb_protect_gpa().
@@ -71,7 +71,9 @@ void flush_jump_nonglobal(SoftCpu& cpu) {
 // A loop would become a call of memset.
 void clear_words(u64* words, u64 count) { asm volatile("rep stosq" : "+D"(words), "+c"(count) : "a"(0ull) : "memory"); }
 
-constexpr u32 page_hash(u64 page_number, u32 bits) { return static_cast<u32>((page_number * 0x9e3779b97f4a7c15) >> (64 - bits)); }
+constexpr u32 page_hash(u64 page_number, u32 bits) {
+  return static_cast<u32>((page_number * 0x9e3779b97f4a7c15) >> (64 - bits));
+}
 void filter_set(u64* words, u32 hash) { words[hash >> 6] |= 1ull << (hash & 63); }
 bool filter_get(const u64* words, u32 hash) { return words[hash >> 6] >> (hash & 63) & 1; }
 
@@ -91,7 +93,8 @@ void clear_large_filters(SoftCpu& cpu) {
 }
 
 bool within_large_page(const SoftCpu& cpu, u64 linear) {
-  return filter_get(cpu.sys.large_2m, page_hash(linear >> 21, 10)) || filter_get(cpu.sys.large_1g, page_hash(linear >> 30, 10));
+  return filter_get(cpu.sys.large_2m, page_hash(linear >> 21, 10)) ||
+         filter_get(cpu.sys.large_1g, page_hash(linear >> 30, 10));
 }
 
 // Drops one 4 KiB page from the inline tables and those L2 ways that `stamp` or the global stamp keep alive.
@@ -104,7 +107,8 @@ void drop_page(SoftCpu& cpu, u64 page, u64 stamp) {
   for (L2Entry& e : cpu.sys.l2[l2_set(page)])
     if (e.page == page && (e.stamp == stamp || e.stamp == cpu.sys.global_stamp)) e.stamp = 0;
   const u64 number = page >> 12;
-  if (filter_get(cpu.sys.jump_pages, page_hash(number, 14)) || filter_get(cpu.sys.jump_pages, page_hash(number - 1, 14)))
+  if (filter_get(cpu.sys.jump_pages, page_hash(number, 14)) ||
+      filter_get(cpu.sys.jump_pages, page_hash(number - 1, 14)))
     jump_flush(cpu);
 }
 
@@ -253,9 +257,12 @@ void jump_insert(SoftCpu& cpu, unsigned mode, u64 rip, u64 linear, const void* c
   const bool old_upper = live && (0 - e.neg_rip) >> 63;
   const bool logged = live && (global || !old_upper);
   if (!logged) {
-    if (global ? cpu.sys.jump_global_log_count >= jump_global_log_size : cpu.jump_log_count >= jump_log_size) jump_flush(cpu);
-    if (global) cpu.sys.jump_global_log[cpu.sys.jump_global_log_count++] = mode << 16 | index;
-    else cpu.jump_log[cpu.jump_log_count++] = mode << 16 | index;
+    if (global ? cpu.sys.jump_global_log_count >= jump_global_log_size : cpu.jump_log_count >= jump_log_size)
+      jump_flush(cpu);
+    if (global)
+      cpu.sys.jump_global_log[cpu.sys.jump_global_log_count++] = mode << 16 | index;
+    else
+      cpu.jump_log[cpu.jump_log_count++] = mode << 16 | index;
   }
   e.code = code;
   e.neg_rip = 0 - rip;

@@ -7,8 +7,8 @@ namespace nagaya::engine::soft {
 /// Brings the tables of a zeroed SoftCpu into their empty state. Once, before anything else here.
 void tlb_init(SoftCpu& cpu);
 
-/// MOV to CR3 (value already checked): sets s.cr3 without bit 63 and drops what the architecture demands. `keep`: bit 63
-/// of the operand with CR4.PCIDE, nothing of the new PCID is dropped.
+/// MOV to CR3 (value already checked): sets s.cr3 without bit 63 and drops what the architecture demands. `keep`: bit
+/// 63 of the operand with CR4.PCIDE, nothing of the new PCID is dropped.
 void load_cr3(SoftCpu& cpu, u64 value, bool keep);
 /// Drops the non-global translations of one PCID (INVPCID type 1).
 void tlb_flush_pcid(SoftCpu& cpu, unsigned pcid);
@@ -19,9 +19,9 @@ void tlb_flush_page_pcid(SoftCpu& cpu, u64 linear, unsigned pcid);
 /// Drops the inline TLBs only: enough after a change of CR0.WP or CR4.SMAP, which take part in their tags.
 void tlb_rights_changed(SoftCpu& cpu);
 
-/// Enters a block into the jump cache and its log; drops old entries when the log is full. `global` as from translate_fetch
-/// (for a block on two pages: of both). `linear`: of the block's first byte; INVLPG of its page or of the page after drops the
-/// entry.
+/// Enters a block into the jump cache and its log; drops old entries when the log is full. `global` as from
+/// translate_fetch (for a block on two pages: of both). `linear`: of the block's first byte; INVLPG of its page or of
+/// the page after drops the entry.
 void jump_insert(SoftCpu& cpu, unsigned mode, u64 rip, u64 linear, const void* code, bool global);
 /// Drops every entry of the jump cache.
 void jump_flush(SoftCpu& cpu);

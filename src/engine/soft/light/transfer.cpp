@@ -38,7 +38,8 @@ void enter_target(SoftCpu& cpu, const Target& t, unsigned new_cpl) {
 bool direct_target(SoftCpu& cpu, const Descriptor& d, u16 selector, u64 offset, unsigned opsize, Target& t) {
   const u32 code = selector & ~3u;
   const unsigned current = cpl(cpu);
-  if (d.conforming() ? d.dpl() > current : (selector & 3u) > current || d.dpl() != current) return raise(cpu, vec_gp, code);
+  if (d.conforming() ? d.dpl() > current : (selector & 3u) > current || d.dpl() != current)
+    return raise(cpu, vec_gp, code);
   if (!d.present()) return raise(cpu, vec_np, code);
   if (long_mode(cpu) && d.l() && d.db()) return raise(cpu, vec_gp, code);
   t = {d, selector, offset, opsize};
@@ -90,7 +91,8 @@ bool is_call_gate(const SoftCpu& cpu, const Descriptor& d) {
   return d.type() == call_gate32 || (d.type() == call_gate16 && !long_mode(cpu));
 }
 bool is_task(const SoftCpu& cpu, const Descriptor& d) {
-  return !long_mode(cpu) && (d.type() == tss16 || d.type() == tss32 || d.type() == task_gate || d.type() == 3 || d.type() == 11);
+  return !long_mode(cpu) &&
+         (d.type() == tss16 || d.type() == tss32 || d.type() == task_gate || d.type() == 3 || d.type() == 11);
 }
 
 bool paragraph_target(SoftCpu& cpu, u64& offset, unsigned opsize) {

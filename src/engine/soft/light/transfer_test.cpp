@@ -17,9 +17,12 @@ class Transfer : public Env {
   void put_frame(std::initializer_list<u64> values, unsigned size) {
     u64 where = cpu.s.gpr[RSP];
     for (const u64 value : values) {
-      if (size == 2) w16(where) = static_cast<u16>(value);
-      else if (size == 4) d32(where) = static_cast<u32>(value);
-      else q64(where) = value;
+      if (size == 2)
+        w16(where) = static_cast<u16>(value);
+      else if (size == 4)
+        d32(where) = static_cast<u32>(value);
+      else
+        q64(where) = value;
       where += size;
     }
   }
