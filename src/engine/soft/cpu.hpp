@@ -85,7 +85,7 @@ enum Thunk : u8 {
   thunk_link,      ///< R11 = RIP, RCX = LinkSite: the same, then patch the exit
   thunk_execute,   ///< R11 = RIP, RCX = Insn: execute it in C++
   thunk_mem_slow,  ///< R11 = linear address, RCX -> {u32 desc, i32 offset}: continue at RCX + 8 with R11 = host address
-  thunk_commit,    ///< RCX -> {i32 next offset, i32 0}: write back the bounce buffer, continue at RCX + 8
+  thunk_commit,    ///< RCX -> {i32 next offset, u32 stay}: write back the bounce buffer, continue at RCX + 8
   thunk_raise,     ///< R11 = RIP, RCX = vector: raise that exception (error code 0 where it has one)
   thunk_segment,   ///< R11 = offset, RCX -> {u32 size|access<<16|seg<<24, i32 offset}: segment checks, R11 = linear
 };

@@ -112,11 +112,12 @@ __attribute__((naked, used)) void soft_thunk_mem_slow() {
 
 __attribute__((naked, used)) void soft_thunk_commit() {
   asm(SAVE_ALL
-      "movslq (%%rcx), %%rax\n add %%gs:%c[pcbase], %%rax\n mov %%rax, %%gs:%c[rip]\n add $8, %%rcx\n mov %%rcx, %%gs:%c[ret]\n"
+      "movslq (%%rcx), %%rax\n add %%gs:%c[pcbase], %%rax\n mov %%rax, %%gs:%c[rip]\n mov 4(%%rcx), %%eax\n mov %%rax, %%gs:%c[tmp]\n"
+      "add $8, %%rcx\n mov %%rcx, %%gs:%c[ret]\n"
       "call soft_commit\n test %%eax, %%eax\n jz 1f\n"
       SAVE_VECTORS "mov %%gs:%c[self], %%rdi\n call soft_commit_heavy\n" LOAD_VECTORS
-      "1: cmpb $0, %%gs:%c[dropped]\n jne 2f\n" LOAD_ALL "jmp *%%gs:%c[ret]\n"
-      "2: mov %%gs:%c[self], %%rdi\n call soft_dispatch\n" CONTINUE
+      "1: cmpb $0, %%gs:%c[dropped]\n jne 2f\n 3: " LOAD_ALL "jmp *%%gs:%c[ret]\n"
+      "2: cmpl $0, %%gs:%c[tmp]\n jne 3b\n mov %%gs:%c[self], %%rdi\n call soft_dispatch\n" CONTINUE
       :: STATE_OPERANDS);
 }
 

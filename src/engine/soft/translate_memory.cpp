@@ -148,7 +148,8 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
       exit_thunk(thunk_commit);
       e_.bind32(at);
       e_.imm32(insn->offset + insn->insn.length);
-      e_.imm32(0);
+      // A call still has to reach its target: it goes on, and leaves this block anyway.
+      e_.imm32(insn->kind == Kind::call_rel || insn->kind == Kind::call_rm ? 1 : 0);
       e_.bind8(done);
     }
     const u32 rel = e_.jmp32();
@@ -180,11 +181,12 @@ void Translator::adjust_rsp(int by) {
 void Translator::push_value(const Decoded& d, const std::function<void()>& value_to_rcx) {
   const unsigned width = stack_width();
   stack_address(-static_cast<int>(width), d, width, true);
+  // RSP moves inside the body: when the store drops this very block, translated code is left right after it.
   access(d, width, false, true, true, [this, value_to_rcx, width](HostMem m) {
     value_to_rcx();
     width == 8 ? e_.store(m, temp1) : e_.store32(m, temp1);
+    adjust_rsp(-static_cast<int>(width));
   });
-  adjust_rsp(-static_cast<int>(width));
 }
 
 void Translator::stack(const Decoded& d) {
@@ -219,8 +221,8 @@ void Translator::stack(const Decoded& d) {
       access(d, width, false, true, true, [this, width, saved](HostMem m) {
         e_.load(temp1, saved);
         width == 8 ? e_.store(m, temp1) : e_.store32(m, temp1);
+        adjust_rsp(static_cast<int>(width));
       });
-      adjust_rsp(static_cast<int>(width));
       return;
     case Kind::leave:
       mode.is64() ? e_.mov(temp0, h_rbp) : e_.mov32(temp0, h_rbp);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "engine/soft/engine_impl.hpp"
+#include "engine/soft/light/blocks.hpp"
 #include "engine/soft/light/kvm_clock.hpp"
 #include "engine/soft/light/memory.hpp"
 #include "engine/soft/thunks.hpp"
@@ -100,6 +101,7 @@ bool SoftVcpu::prepare() {
   auto& s = cpu.s;
   const u32 requests = requests_.exchange(0);
   if (requests & bit(VcpuSignal::init)) {
+    cpu.link_site = nullptr;
     x86::apply_init(s);
     cpu.fault = {};
     cpu.stepping = cpu.step_trap = cpu.shadow_served = false;
@@ -118,18 +120,21 @@ bool SoftVcpu::prepare() {
     cpu.fault.vector = s.events.vector;
     cpu.fault.has_code = s.events.has_error_code;
     cpu.fault.code = s.events.error_code;
+    cpu.link_site = nullptr;
     s.events.exception_pending = false;
   }
   if (s.run_state == x86::RunState::wait_for_sipi || s.run_state == x86::RunState::shutdown) return false;
   cpu.irq_wanted = 0;
-  const bool shadow = s.events.interrupt_shadow || s.events.mov_ss_shadow;
-  if (cpu.fault.pending || cpu.stepping) {  // finish what the instruction before began
+  if (cpu.stepping && !cpu.fault.pending) finish_step(cpu);
+  if (cpu.fault.pending) {  // finish what the instruction before began
     if (cpu.apic && cpu.apic->interrupt_pending()) cpu.irq_wanted = 1;
     return true;
   }
+  const bool shadow = s.events.interrupt_shadow || s.events.mov_ss_shadow;
   if (s.events.nmi_pending && !s.events.nmi_blocked && !shadow) {
     s.run_state = x86::RunState::running;
     s.events.nmi_pending = false;
+    cpu.link_site = nullptr;  // the exit that waits for a block does not lead to the handler
     cpu.heavy = true;
     cpu.need_heavy = false;
     deliver_interrupt(cpu, 2, true);
@@ -141,6 +146,7 @@ bool SoftVcpu::prepare() {
       s.run_state = x86::RunState::running;
       const int vector = cpu.apic->acknowledge_interrupt();
       if (vector >= 0) {
+        cpu.link_site = nullptr;
         cpu.heavy = true;
         cpu.need_heavy = false;
         deliver_interrupt(cpu, static_cast<u8>(vector), false);

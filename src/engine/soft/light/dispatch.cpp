@@ -42,6 +42,17 @@ u64 breakpoint_hits(const SoftCpu& cpu, u64 linear) {
 
 }  // namespace
 
+bool finish_step(SoftCpu& cpu) {
+  cpu.stepping = false;
+  const bool blocked = cpu.s.events.mov_ss_shadow && !cpu.shadow_served;
+  if (cpu.shadow_served) cpu.s.events.interrupt_shadow = cpu.s.events.mov_ss_shadow = false;
+  cpu.shadow_served = false;
+  const bool trap = cpu.step_trap && !blocked;
+  cpu.step_trap = false;
+  if (trap) raise_debug(cpu, 1u << 14);
+  return trap;
+}
+
 extern "C" const void* soft_dispatch(SoftCpu* c) {
   SoftCpu& cpu = *c;
   LinkSite* site = cpu.link_site;
@@ -56,18 +67,7 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
       if (!deliver_fault(cpu)) return leave(cpu, cpu.s.run_state == x86::RunState::shutdown ? Leave::shutdown : Leave::heavy);
       continue;
     }
-    if (cpu.stepping) {  // a single-instruction block has run
-      cpu.stepping = false;
-      const bool blocked = cpu.s.events.mov_ss_shadow && !cpu.shadow_served;
-      if (cpu.shadow_served) cpu.s.events.interrupt_shadow = cpu.s.events.mov_ss_shadow = false;
-      cpu.shadow_served = false;
-      if (cpu.step_trap && !blocked) {
-        cpu.step_trap = false;
-        raise_debug(cpu, 1u << 14);
-        continue;
-      }
-      cpu.step_trap = false;
-    }
+    if (cpu.stepping && finish_step(cpu)) continue;
     const bool shadow = cpu.s.events.interrupt_shadow || cpu.s.events.mov_ss_shadow;
     if (!shadow) {
       if (!__atomic_load_n(&cpu.run_ok, __ATOMIC_ACQUIRE)) return leave(cpu, Leave::kicked);
@@ -144,9 +144,12 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
 }
 
 extern "C" const void* soft_execute(SoftCpu* cpu, const Insn* insn) {
-  cpu->insn = insn;
+  cpu->need_heavy = false;
   ++cpu->counters[0];
-  if (!execute(*cpu, *insn) && cpu->need_heavy) return leave(*cpu, Leave::heavy);
+  if (!execute(*cpu, *insn) && cpu->need_heavy) {
+    cpu->insn = insn;
+    return leave(*cpu, Leave::heavy);
+  }
   return soft_dispatch(cpu);
 }
 
