@@ -42,7 +42,6 @@ void VcpuThread::run() {
     const std::lock_guard lock(mutex_);
     if (!vcpu_) return;
     want_run_ = true;
-    parked_ = false;
   }
   wake_.notify_one();
 }
@@ -55,7 +54,7 @@ void VcpuThread::stop() {
 
 void VcpuThread::wait_parked() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return parked_; });
+  changed_.wait(lock, [&] { return parked_ && !want_run_; });
 }
 
 void VcpuThread::call(const std::function<void()>& task) {
@@ -69,10 +68,8 @@ void VcpuThread::call(const std::function<void()>& task) {
 void VcpuThread::loop() {
   std::unique_lock lock(mutex_);
   while (true) {
-    if (!want_run_) {
-      parked_ = true;
-      changed_.notify_all();
-    }
+    parked_ = true;
+    if (!want_run_) changed_.notify_all();
     wake_.wait(lock, [&] { return task_ != nullptr || want_run_ || quit_; });
     if (task_ != nullptr) {
       const auto* task = task_;
@@ -84,6 +81,7 @@ void VcpuThread::loop() {
     } else if (quit_) {
       return;
     } else {
+      parked_ = false;
       lock.unlock();
       const engine::Exit exit = vcpu_->run();
       lock.lock();
