@@ -46,7 +46,8 @@ Life live_in_pieces(const Words& first, const std::vector<std::string>& engines,
       return life;
     }
     // Not before the machine's process has installed its handlers: a signal that comes earlier ends it.
-    sleep_for((piece == 0 && started.empty() ? 0.4 : 0.2) + pause(random));
+    if (piece > 0 || started.empty()) sleep_for(0.3);
+    sleep_for(pause(random));
     if (life.saves < most_saves) command.signal(SIGUSR1);
     bool ended = command.wait_end(300);
     life.output += command.output();
@@ -66,7 +67,7 @@ Life live_in_pieces(const Words& first, const std::vector<std::string>& engines,
 }
 
 TEST(Saved, SmallGuestInPiecesComputesTheSame) {
-  const std::string append = "steps=60";
+  const std::string append = "steps=3000";
   Outcome whole = run(small_run("counter", "soft", append));
   ASSERT_EQ(whole.code, 7) << whole.errors;
   std::string sum = after(whole.output, "sum ");
@@ -130,7 +131,7 @@ TEST(Saved, FileIsTheSameMachineOrAnError) {
 
 TEST(Saved, WithoutEndingItGoesOn) {
   std::string file = scratch("on-the-fly");
-  Command command(small_run("counter", "soft", "steps=60", {"--save-on-signal", file}));
+  Command command(small_run("counter", "soft", "steps=1000", {"--save-on-signal", file}));
   ASSERT_TRUE(command.wait_for("counting")) << command.errors();
   command.signal(SIGUSR1);
   ASSERT_TRUE(command.wait_end(120));
