@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "boot/firmware_files.hpp"
 #include "host/fd.hpp"
+#include "machine/guest_start.hpp"
 
 namespace nagaya::machine {
 namespace {
@@ -55,6 +57,10 @@ Result<devices::FwCfgItems> make_fw_cfg_items(const proto::VmConfig& config, con
       TRY_ASSIGN(data, host::read_file(item.file, largest_file));
     }
     TRY(items.add_file(item.name, std::move(data)));
+  }
+  if (!config.firmware.empty()) {
+    TRY_ASSIGN(auto files, boot::build_firmware_files(platform_of(config, memory)));
+    for (auto& file : files) TRY(items.add_file(std::move(file.name), std::move(file.content)));
   }
   if (!config.firmware.empty() && !config.kernel.empty()) TRY(add_kernel(items, config, memory.ram_size()));
   return items;

@@ -14,7 +14,9 @@ namespace nagaya::machine {
 namespace {
 
 namespace pc = x86::pc;
-constexpr u64 low_copy = 128 * KiB;  ///< of firmware, below 1 MiB
+/// How much of the firmware's end shows below 1 MiB. A PC's chipset shows 128 KiB and lets firmware open the rest; here all
+/// of that is RAM from the start.
+constexpr u64 low_copy = 256 * KiB;
 
 Result<boot::Protocol> protocol_of(const std::string& name) {
   if (name == "auto") return boot::Protocol::automatic;
@@ -39,6 +41,17 @@ Result<GuestStart> start_firmware(memory::GuestMemory& memory) {
 
 }  // namespace
 
+boot::Platform platform_of(const proto::VmConfig& config, const memory::GuestMemory& memory) {
+  boot::Platform out;
+  out.cpus = config.vcpus;
+  out.serial_ports = static_cast<u32>(config.serial.size());
+  out.ram_size = memory.ram_size();
+  for (const memory::Region& region : memory.regions()) {
+    if (!region.readonly) out.ram_end = std::max(out.ram_end, region.gpa.value + region.size);
+  }
+  return out;
+}
+
 Result<> map_firmware(memory::GuestMemory& memory, const std::string& path) {
   TRY_ASSIGN(auto image, host::read_file(path, pc::firmware_window));
   if (image.size() < 16) return fail(fmt::format("firmware '{}'", path), "shorter than a reset vector");
@@ -56,8 +69,7 @@ Result<GuestStart> load_guest(memory::GuestMemory& memory, const proto::VmConfig
   TRY_ASSIGN(boot.protocol, protocol_of(config.protocol));
   boot.decompress_in_guest = config.decompress_in_guest;
   boot.memory_is_zero = true;
-  boot.platform.cpus = config.vcpus;
-  boot.platform.serial_ports = static_cast<u32>(config.serial.size());
+  boot.platform = platform_of(config, memory);
   boot.rng_seed.resize(32);
   if (::getrandom(boot.rng_seed.data(), boot.rng_seed.size(), 0) != static_cast<ssize_t>(boot.rng_seed.size())) {
     boot.rng_seed.clear();

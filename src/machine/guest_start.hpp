@@ -3,11 +3,15 @@
 #include <string>
 
 #include "base/result.hpp"
+#include "boot/platform.hpp"
 #include "memory/guest_memory.hpp"
 #include "proto/vm_config.hpp"
 #include "x86/cpu_state.hpp"
 
 namespace nagaya::machine {
+
+/// What the tables of a firmware (ours or the guest's own) tell about this machine.
+[[nodiscard]] boot::Platform platform_of(const proto::VmConfig& config, const memory::GuestMemory& memory);
 
 struct GuestStart {
   x86::CpuState boot_processor;

@@ -224,7 +224,10 @@ std::optional<VmOutcome> Machine::handle_events() {
   VmOutcome event = std::move(events.front());
   const bool restart = event.outcome == Outcome::reset || event.outcome == Outcome::triple_fault;
   if (!restart || config_.no_reboot) return event;
-  if (event.outcome == Outcome::triple_fault) log::warning("the guest crashed with a triple fault {}: restarting it", event.detail);
+  static log::RateLimit crashes(10);  // a guest may crash as often as it likes, but not fill the host's log
+  if (event.outcome == Outcome::triple_fault && crashes.pass()) {
+    log::warning("the guest crashed with a triple fault {}: restarting it", event.detail);
+  }
   if (auto done = power_on(); !done) return VmOutcome{Outcome::failed, 0, "cannot restart: " + done.error().message()};
   resume();
   return std::nullopt;
