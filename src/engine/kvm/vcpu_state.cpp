@@ -199,6 +199,9 @@ Result<u64> KvmVcpu::tsc_offset() {
 Result<> KvmVcpu::set_tsc_offset(u64 offset) {
   kvm_device_attr attribute = tsc_attribute(offset);
   TRY_KVM(fd(), KVM_SET_DEVICE_ATTR, &attribute);
+  // Some hosts take it and change nothing: their guests see the host's own counter.
+  TRY_ASSIGN(const u64 kept, tsc_offset());
+  if (kept != offset) return fail("the TSC offset", "this host's KVM does not move a guest's TSC");
   return {};
 }
 
