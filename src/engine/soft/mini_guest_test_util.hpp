@@ -15,7 +15,7 @@ class MiniGuest : public IoHandler {
  public:
   static constexpr u64 ram_size = 8 * MiB, code_at = 0x10000, stack_top = 0x80000, data_at = 0x100000;
 
-  explicit MiniGuest(const SoftOptions& options = {}) {
+  explicit MiniGuest(const SoftOptions& options = {}, LocalApic* apic = nullptr) {
     ram_ = static_cast<u8*>(mmap(nullptr, ram_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     auto engine = create_soft_engine(options);
     if (!engine) return;
@@ -23,7 +23,7 @@ class MiniGuest : public IoHandler {
     const MemoryRegion region{Gpa(0), ram_size, reinterpret_cast<Hva>(ram_), false};
     if (!engine_->set_memory({&region, 1})) return;
     cpuid_ = *engine_->supported_cpuid();
-    auto vcpu = engine_->create_vcpu(0, *this, nullptr, cpuid_);
+    auto vcpu = engine_->create_vcpu(0, *this, apic, cpuid_);
     if (vcpu) vcpu_ = std::move(*vcpu);
     page_tables();
   }
@@ -37,6 +37,7 @@ class MiniGuest : public IoHandler {
   u8* ram() { return ram_; }
   Vcpu& vcpu() { return *vcpu_; }
   Engine& engine() { return *engine_; }
+  std::span<const CpuidEntry> cpuid() const { return cpuid_; }
   void code(std::initializer_list<u8> bytes) { code(std::vector<u8>(bytes)); }
   void code(const std::vector<u8>& bytes) { std::memcpy(ram_ + code_at, bytes.data(), bytes.size()), engine_->memory_written(Gpa(code_at), bytes.size()); }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/scope.hpp"
 #include "engine/soft/engine_impl.hpp"
 #include "engine/soft/light/kvm_clock.hpp"
 #include "engine/soft/light/memory.hpp"
@@ -87,6 +88,7 @@ Result<> SoftEngine::set_memory(std::span<const MemoryRegion> regions) {
   }
   Result<> outcome{};
   exclusive([&] {
+    std::lock_guard lock(translate_mutex_);
     flush_code();
     unmap_tables();
     const u64 pages = ((end >> 12) + 4095) & ~4095ull;
@@ -214,7 +216,8 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
     if (!full) {
       Block* block = find_block(shared_, source.gpa, source.mode_index, ~0ull);
       if (block && block->gpa2 == ~0ull) return;  // another vCPU made it meanwhile
-      mark_code_page(shared_, source.gpa & ~0xfffull);
+      begin_translation(shared_, 0, source.gpa & ~0xfffull);
+      const ScopeExit ended([&] { end_translation(shared_); });
       const u8* page = slot_address(shared_, source.gpa & ~0xfffull, false);
       source.page = page ? page : open_bus_page();
       Block* made = nullptr;
@@ -227,14 +230,13 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
         cpu.heavy = false;
         if (!second) return;
         source.gpa2 = gpa2 & ~0xfffull;
-        mark_code_page(shared_, source.gpa2);
+        begin_translation(shared_, 1, source.gpa2);
         const u8* page2 = slot_address(shared_, source.gpa2, false);
         source.page2 = page2 ? page2 : open_bus_page();
         status = translator_->translate(source, made);
       }
       if (status == TranslateStatus::ok) {
-        insert_block(shared_, *made);
-        ++translated_;
+        if (insert_block(shared_, *made)) ++translated_;  // else its bytes have changed: asked for again
         return;
       }
       full = true;

@@ -20,6 +20,12 @@ void point(const CodeShared& shared, const u8* rel32, const u8* target) {
   store_code<u32>(shared, rel32, static_cast<u32>(target - (rel32 + 4)));
 }
 
+/// With the lock held. A page that is being translated stays marked: its block is not in the list yet.
+void unmark_if_empty(CodeShared& shared, u64 page) {
+  if (shared.page_blocks[page] || shared.pending[0].page == page || shared.pending[1].page == page) return;
+  __atomic_and_fetch(&shared.page_flags[page], static_cast<u8>(~page_has_code), __ATOMIC_SEQ_CST);
+}
+
 void unlink_from_page(CodeShared& shared, u64 page, Block& block) {
   for (Block** p = &shared.page_blocks[page]; *p;) {
     Block& b = **p;
@@ -30,7 +36,7 @@ void unlink_from_page(CodeShared& shared, u64 page, Block& block) {
     }
     p = &b.page_next[slot];
   }
-  if (!shared.page_blocks[page]) __atomic_and_fetch(&shared.page_flags[page], static_cast<u8>(~page_has_code), __ATOMIC_SEQ_CST);
+  unmark_if_empty(shared, page);
 }
 
 /// With the lock held: takes a block out of every structure and makes its entries lead to the lookup.
@@ -42,8 +48,8 @@ void kill_block(CodeShared& shared, Block& block) {
     prev->store(block.hash_next.load());  // block.hash_next stays for readers inside the chain
     break;
   }
-  unlink_from_page(shared, block.gpa >> 12, block);
-  if (block.gpa2 != ~0ull) unlink_from_page(shared, block.gpa2 >> 12, block);
+  if (block.gpa >> 12 < shared.page_limit) unlink_from_page(shared, block.gpa >> 12, block);
+  if (block.gpa2 >> 12 < shared.page_limit) unlink_from_page(shared, block.gpa2 >> 12, block);
   for (LinkSite* s = block.in; s;) {
     LinkSite* next = s->next_in;
     point(shared, s->rel32, s->stub);
@@ -70,20 +76,46 @@ Block* find_block(CodeShared& shared, u64 gpa, u32 mode_index, u64 gpa2) {
   return nullptr;
 }
 
-void insert_block(CodeShared& shared, Block& block) {
+void begin_translation(CodeShared& shared, unsigned part, u64 gpa_page) {
+  {
+    SpinGuard guard(shared.lock);
+    shared.pending[part] = {gpa_page >> 12, 4096, 0};
+  }
+  mark_code_page(shared, gpa_page);
+}
+
+void end_translation(CodeShared& shared) {
   SpinGuard guard(shared.lock);
+  for (PendingPage& p : shared.pending) {
+    const u64 page = p.page;
+    p = {};
+    if (page < shared.page_limit) unmark_if_empty(shared, page);
+  }
+}
+
+bool insert_block(CodeShared& shared, Block& block) {
+  SpinGuard guard(shared.lock);
+  const u64 page = block.gpa >> 12, page2 = block.gpa2 >> 12;
+  for (const PendingPage& p : shared.pending) {
+    const bool stale = (p.page == page && p.lo < block.dep_hi && block.dep_lo < p.hi) ||
+                       (block.gpa2 != ~0ull && p.page == page2 && p.lo < block.dep2_hi);
+    if (stale) {
+      block.dead = true;
+      return false;
+    }
+  }
   auto& bucket = shared.buckets[bucket_of(block.gpa, block.mode_index)];
   block.hash_next.store(bucket.load());
-  const u64 page = block.gpa >> 12;
   if (page < shared.page_limit) {
     block.page_next[0] = shared.page_blocks[page];
     shared.page_blocks[page] = &block;
   }
-  if (block.gpa2 != ~0ull && block.gpa2 >> 12 < shared.page_limit) {
-    block.page_next[1] = shared.page_blocks[block.gpa2 >> 12];
-    shared.page_blocks[block.gpa2 >> 12] = &block;
+  if (block.gpa2 != ~0ull && page2 != page && page2 < shared.page_limit) {
+    block.page_next[1] = shared.page_blocks[page2];
+    shared.page_blocks[page2] = &block;
   }
   bucket.store(&block, std::memory_order_release);
+  return true;
 }
 
 void link(CodeShared& shared, LinkSite& site, Block& target) {
@@ -113,11 +145,16 @@ bool drop_blocks(CodeShared& shared, u64 gpa, u64 size) {
     const u64 lo = page == gpa >> 12 ? gpa & 0xfff : 0;
     const u64 hi = page == last ? ((gpa + size - 1) & 0xfff) + 1 : 4096;
     SpinGuard guard(shared.lock);
+    for (PendingPage& p : shared.pending) {
+      if (p.page != page) continue;
+      if (lo < p.lo) p.lo = lo;
+      if (hi > p.hi) p.hi = hi;
+    }
     for (Block* b = shared.page_blocks[page]; b;) {
-      const unsigned slot = b->gpa >> 12 == page ? 0 : 1;
-      Block* next = b->page_next[slot];
-      const u64 dep_lo = slot == 0 ? b->dep_lo : 0, dep_hi = slot == 0 ? b->dep_hi : b->dep2_hi;
-      if (dep_lo < hi && lo < dep_hi) kill_block(shared, *b), any = true;
+      // Both parts of a crossing instruction may be on one physical page.
+      const bool first = b->gpa >> 12 == page, second = b->gpa2 >> 12 == page;
+      Block* next = b->page_next[first ? 0 : 1];
+      if ((first && b->dep_lo < hi && lo < b->dep_hi) || (second && lo < b->dep2_hi)) kill_block(shared, *b), any = true;
       b = next;
     }
   }

@@ -48,6 +48,12 @@ struct MemorySlot {
   bool readonly;
 };
 
+/// A page whose bytes are being translated, and which of them were written meanwhile.
+struct PendingPage {
+  u64 page = ~0ull;       ///< page number, or ~0
+  u64 lo = 4096, hi = 0;  ///< written since: within [lo, hi)
+};
+
 inline constexpr unsigned block_buckets = 1u << 17;
 inline constexpr unsigned max_slots = 16;
 inline constexpr unsigned max_cpus = 64;
@@ -70,6 +76,7 @@ struct CodeShared {
   SoftCpu* cpus[max_cpus] = {};
   std::atomic<u32> cpu_count{0};
   std::atomic<u64> dropped{0};
+  PendingPage pending[2];  ///< of the one translation in progress; guarded by `lock`
 };
 
 class SpinGuard {
@@ -90,8 +97,13 @@ class SpinGuard {
 /// The live block at a guest-physical address in a mode, or null. `gpa2`: page that follows virtually, needed only when the block
 /// found crosses (then called again with it): pass ~0 to get any.
 Block* find_block(CodeShared& shared, u64 gpa, u32 mode_index, u64 gpa2);
-/// Makes a finished block visible. Its pages must be marked (mark_code_page) before its bytes were read.
-void insert_block(CodeShared& shared, Block& block);
+/// Before the bytes of a page are read for translation (`part`: 0, or 1 for the page that follows): marks it and watches for
+/// writes to it. One translation at a time.
+void begin_translation(CodeShared& shared, unsigned part, u64 gpa_page);
+/// Ends the watch. Afterwards, unless a block was inserted, its pages may be marked though they hold no code.
+void end_translation(CodeShared& shared);
+/// Makes a finished block visible, unless bytes it was made from were written since begin_translation: false.
+bool insert_block(CodeShared& shared, Block& block);
 /// Points `site` at `target` unless either is gone.
 void link(CodeShared& shared, LinkSite& site, Block& target);
 /// Marks a page as holding code and takes write permission for it from every vCPU's TLB.
