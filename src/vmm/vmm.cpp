@@ -7,8 +7,10 @@
 #include <csignal>
 #include <optional>
 
+#include "base/log.hpp"
 #include "host/event_loop.hpp"
 #include "host/fd.hpp"
+#include "host/jail.hpp"
 #include "host/signal.hpp"
 #include "host/timer_queue.hpp"
 #include "machine/char_ends.hpp"
@@ -34,6 +36,7 @@ class Vmm {
 
   VmOutcome run() {
     if (auto ready = set_up(); !ready) return {Outcome::failed, 0, ready.error().message()};
+    close_jail();
     machine_->resume();
     while (!outcome_) loop_->run_once(-1);
     machine_->pause();
@@ -54,6 +57,13 @@ class Vmm {
     if (!machine_->config().control.empty()) TRY(control_->listen(machine_->config().control));
     if (options_.control) TRY(control_->serve(std::move(options_.control)));
     return {};
+  }
+
+  /// From here on guest code runs.
+  static void close_jail() {
+#ifndef NAGAYA_SANITIZED  // the leak checker traces its own process
+    if (auto done = host::enter_jail(); !done) log::warning("{}", done.error().message());
+#endif
   }
 
   Result<> build() {

@@ -1,0 +1,75 @@
+#include "host/jail.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <thread>
+
+namespace nagaya::host {
+namespace {
+
+/// Runs `body` in a child of its own; its exit status.
+template <class F>
+int in_child(F body) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(body());
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+TEST(Jail, WhatAMachineNeedsGoesOn) {
+  EXPECT_EQ(in_child([] {
+              if (!enter_jail()) return 1;
+              std::atomic<int> ran = 0;
+              std::thread([&] { ran = 1; }).join();
+              if (ran != 1) return 2;
+              if (::open("/dev/null", O_RDWR) < 0) return 3;
+              void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+              if (page == MAP_FAILED) return 4;
+              if (::socket(AF_UNIX, SOCK_STREAM, 0) < 0) return 5;
+              return 0;
+            }),
+            0);
+}
+
+TEST(Jail, WhatAnIntruderWantsDoesNot) {
+  EXPECT_EQ(in_child([] {
+              if (!enter_jail()) return 1;
+              char program[] = "/bin/true";
+              char* args[] = {program, nullptr};
+              ::execv(program, args);
+              if (errno != EPERM) return 2;
+              if (::fork() >= 0 || errno != EPERM) return 3;
+              if (::socket(AF_INET, SOCK_STREAM, 0) >= 0 || errno != EPERM) return 4;
+              if (::setuid(0) == 0 || errno != EPERM) return 5;
+              if (::chroot("/") == 0 || errno != EPERM) return 6;
+              return 0;
+            }),
+            0);
+}
+
+TEST(Jail, HoldsForThreadsThatWereThereBefore) {
+  EXPECT_EQ(in_child([] {
+              std::atomic<bool> closed = false;
+              std::atomic<int> result = 0;
+              std::thread early([&] {
+                while (!closed) std::this_thread::yield();
+                result = ::socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM ? 7 : 1;
+              });
+              if (!enter_jail()) return 1;
+              closed = true;
+              early.join();
+              return result.load();
+            }),
+            7);
+}
+
+}  // namespace
+}  // namespace nagaya::host
