@@ -89,7 +89,7 @@ TEST(Linux, PanicEndsInAReset) {
 TEST(Linux, ShellOnTheConsole) {
   Words words = debian_run("", {"-m", "256M", "-c", "2", "--engine", "soft"});
   Command command(words, Command::Input::terminal);
-  ASSERT_TRUE(command.wait_for("~ #", 240) || command.wait_for("/ #", 10)) << command.output();
+  ASSERT_TRUE(command.wait_for("/ #", 240)) << command.output();
   command.send("echo $((6 * 7)) answers\n");
   EXPECT_TRUE(command.wait_for("42 answers", 60)) << command.output();
   // Ctrl-C interrupts what runs in the guest.
@@ -124,14 +124,14 @@ TEST(Linux, WorkInUserSpace) {
   const std::string work =
       "i=0; while [ $i -lt 200 ]; do (exit 3); [ $? = 3 ] || echo wrong; i=$((i+1)); done; "
       "seq 1 20000 | sort -r | sort -n | md5sum; dd if=/dev/zero bs=1M count=32 2>/dev/null | sha256sum; "
-      "seq 1 5000 | gzip | gunzip | cksum";
+      "seq 1 5000 | gzip | gunzip | md5sum";
   for (const char* cpus : {"1", "2"}) {
     Outcome outcome = run(debian_run(work, {"-m", "256M", "-c", cpus, "--engine", "soft"}), 300);
     EXPECT_EQ(outcome.code, 0) << outcome.errors;
     EXPECT_THAT(outcome.output, Not(HasSubstr("wrong")));
     // What the same commands give on any Linux.
     for (const char* sum : {"e071f707df7bbeee2a6a1eb48011ddd0", "83ee47245398adee79bd9c0a8bc57b821e92aba10f5f9ade8a5d1fae4d8c4302",
-                            "1163661111 23893"}) {
+                            "a5a208cd26b07cadade3450fe14d1d93"}) {
       EXPECT_THAT(outcome.output, HasSubstr(sum)) << cpus << " vCPUs";
     }
   }
