@@ -123,7 +123,7 @@ inline constexpr unsigned counter_unknown_msr = 30, counter_undefined = 31;
 struct SoftCpu {
   // --- first, what translated code touches all the time
   u32 run_ok;  ///< 0 asks the guest to leave at the next block head (written by other threads)
-  u32 pad0;
+  u32 flush_wanted;  ///< 1: drop all translations before translated code is entered again (written by other threads)
   u64 pc_base;       ///< RIP minus offset-in-page for the block that runs
   u64 scratch[8];    ///< for translated code within one instruction
   u64 host_rsp;      ///< stack of the run loop
@@ -155,7 +155,10 @@ struct SoftCpu {
   bool in_delivery;
   bool stepping;      ///< the block that runs is a single instruction (interrupt shadow, TF, breakpoints)
   bool step_trap;     ///< TF was set when it began
-  bool shadow_served; ///< it ran in an interrupt shadow, which ends with it
+  bool shadow_served; ///< it runs in an interrupt shadow: no MOV SS makes another one
+  u8 data_hits;       ///< data and I/O breakpoints it met, as bits of DR6
+  u32 jump_cs_limit;  ///< with jump_cs_base: CS that the jump cache's entries of 16- and 32-bit modes were made under
+  u64 jump_cs_base;
   u32 irq_wanted;     ///< an interrupt waits for IF (or the end of a shadow); written by the owner thread
   u64 tsc_offset;
   u64 host_xcr0;  ///< XSAVE components the engine carries

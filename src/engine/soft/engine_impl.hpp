@@ -53,6 +53,9 @@ class SoftEngine final : public Engine {
  private:
   SoftEngine() = default;
   void flush_code();      // with the world held
+  /// Has every vCPU drop its TLBs before it enters translated code again. With the world held; a vCPU may still be in C++, where
+  /// it writes only with a look at the page's marks afterwards.
+  void flush_tlbs();
   void unmap_tables();
   u32 register_mode(u32 key);
 
@@ -106,6 +109,8 @@ class SoftVcpu final : public Vcpu {
   /// Handles INIT, SIPI, NMI and interrupts. False: nothing to execute now (waits for `poke`).
   bool prepare();
   void sleep();
+  /// What follows the instruction executed last, when it was a single step: traps.
+  void end_instruction();
 
   SoftEngine& engine_;
   SoftCpu* cpu_ = nullptr;

@@ -3,6 +3,7 @@
 #include "engine/soft/execute_heavy.hpp"
 #include "engine/soft/light/execute.hpp"
 #include "engine/soft/light/operand.hpp"
+#include "engine/soft/light/watch.hpp"
 
 namespace nagaya::engine::soft::exec {
 namespace {
@@ -18,12 +19,14 @@ u16 port_number(const SoftCpu& cpu, const Insn& insn) {
 }
 
 u32 read_port(SoftCpu& cpu, u16 port, unsigned size) {
+  note_port(cpu, port, size);
   u8 data[4] = {0xff, 0xff, 0xff, 0xff};
   if (cpu.io) cpu.io->port_read(port, std::span(data, size));
   return static_cast<u32>((data[0] | data[1] << 8 | data[2] << 16 | u64{data[3]} << 24) & size_mask(size));
 }
 
 void write_port(SoftCpu& cpu, u16 port, unsigned size, u64 value) {
+  note_port(cpu, port, size);
   const u8 data[4] = {static_cast<u8>(value), static_cast<u8>(value >> 8), static_cast<u8>(value >> 16),
                       static_cast<u8>(value >> 24)};
   if (cpu.io) cpu.io->port_write(port, std::span(data, size));
@@ -70,10 +73,13 @@ bool port_string(SoftCpu& cpu, const Insn& insn, bool out) {
   const unsigned size = port_size(insn);
   if (!port_allowed(cpu, static_cast<u16>(cpu.s.gpr[RDX]), size)) return false;
   if (!insn.rep && !insn.repne) return one_transfer(cpu, insn, out, size) && advance(cpu, insn);
-  for (unsigned budget = flag(cpu, flag_tf) ? 1 : bytes_per_call / size; ; --budget) {
+  for (unsigned budget = flag(cpu, flag_tf) || (cpu.s.dr7 & 0xff) ? 1 : bytes_per_call / size; ; --budget) {
     const u64 left = read_gpr(cpu, RCX, insn.addrsize, true);
     if (left == 0) return advance(cpu, insn);
-    if (budget == 0) return true;
+    if (budget == 0) {
+      if (flag(cpu, flag_tf) || (cpu.s.dr7 & 0xff)) set_flag(cpu, flag_rf, true);
+      return true;
+    }
     if (!one_transfer(cpu, insn, out, size)) return false;
     write_gpr(cpu, RCX, insn.addrsize, true, left - 1);
   }

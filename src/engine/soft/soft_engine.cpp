@@ -178,14 +178,13 @@ void SoftEngine::flush_code() {
   }
   cache_->flush();
   shared_.mode_count.store(0);
-  for (u32 i = 0; i < shared_.cpu_count.load(); ++i) {
-    SoftCpu& cpu = *shared_.cpus[i];
-    tlb_flush_all(cpu);
-    cpu.mode_index = ~0u;
-    cpu.link_site = nullptr;
-    cpu.insn = nullptr;
-  }
+  flush_tlbs();
   ++flushes_;
+}
+
+void SoftEngine::flush_tlbs() {
+  for (u32 i = 0; i < shared_.cpu_count.load(); ++i)
+    std::atomic_ref<u32>(shared_.cpus[i]->flush_wanted).store(1, std::memory_order_seq_cst);
 }
 
 u32 SoftEngine::register_mode(u32 key) {
@@ -272,7 +271,7 @@ Result<> SoftEngine::set_dirty_log(bool on) {
       }
       std::memset(&shared_.dirty_bits[m.gpa >> 18], 0, ((m.size >> 12) + 63) / 64 * 8);
     }
-    for (u32 i = 0; i < shared_.cpu_count.load(); ++i) tlb_flush_all(*shared_.cpus[i]);
+    flush_tlbs();
   });
   return {};
 }
@@ -289,8 +288,7 @@ Result<std::vector<Gpa>> SoftEngine::take_dirty() {
         out.push_back(Gpa(page << 12));
       }
     }
-    if (!out.empty())
-      for (u32 i = 0; i < shared_.cpu_count.load(); ++i) tlb_flush_all(*shared_.cpus[i]);
+    if (!out.empty()) flush_tlbs();
   });
   return out;
 }

@@ -107,6 +107,7 @@ class Translator {
   std::vector<SideEntry> side_;
   std::vector<std::function<void()>> stubs_;
   Block* block_ = nullptr;
+  u8 access_seg_ = 0;        // of the address formed last
   u32 end_offset_ = 0;       // page offset after the last instruction
   bool ended_ = false;       // the last instruction leaves the block
   bool next_crosses_ = false;  // the instruction at end_offset_ crosses the page: never linked to

@@ -57,6 +57,7 @@ void Translator::effective_address(const Insn& n, u32 next_offset, i64 extra) {
 /// Offset in R11 → linear address in R11.
 void Translator::segment_base(u8 seg, unsigned size, bool write, u32 offset) {
   const Mode mode = source_.mode;
+  access_seg_ = seg;
   if (mode.is64()) {
     if (seg < x86::FS) return;
     e_.load(temp1, Emitter::gs(offsetof(SoftCpu, lin_seg_base) + 8 * seg));
@@ -123,6 +124,7 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
   }
   const u32 back = e_.size();
   const Decoded* insn = &d;
+  const bool stack = access_seg_ == x86::SS;
   stubs_.push_back([=, this] {
     e_.bind32(slow);
     side_.push_back({e_.size(), insn->offset});
@@ -130,7 +132,7 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
     const u32 data = e_.lea_rip(temp1);
     exit_thunk(thunk_mem_slow);
     e_.bind32(data);
-    e_.imm32(slow_desc(size, read, write, kind, insn->masked, insn->aligned));
+    e_.imm32(slow_desc(size, read, write, kind, insn->masked, insn->aligned, stack));
     e_.imm32(insn->offset);
     if (insn->masked) {  // 1 instead of an address: interpret it
       e_.lea(temp1, {temp0, -1, 1, -1});

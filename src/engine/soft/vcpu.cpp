@@ -96,6 +96,11 @@ void SoftVcpu::signal(VcpuSignal what, u8 vector) {
 
 void SoftVcpu::sleep() { std::atomic_ref<u32>(cpu_->run_ok).wait(1, std::memory_order_seq_cst); }
 
+void SoftVcpu::end_instruction() {
+  if (cpu_->stepping && !cpu_->fault.pending) finish_step(*cpu_);
+  cpu_->stepping = cpu_->step_trap = cpu_->shadow_served = false;
+}
+
 bool SoftVcpu::prepare() {
   SoftCpu& cpu = *cpu_;
   auto& s = cpu.s;
@@ -105,6 +110,7 @@ bool SoftVcpu::prepare() {
     x86::apply_init(s);
     cpu.fault = {};
     cpu.stepping = cpu.step_trap = cpu.shadow_served = false;
+    cpu.data_hits = 0;
     tlb_flush_all(cpu);
     mode_changed(cpu);
   }
@@ -120,13 +126,15 @@ bool SoftVcpu::prepare() {
     cpu.fault.vector = s.events.vector;
     cpu.fault.has_code = s.events.has_error_code;
     cpu.fault.code = s.events.error_code;
+    if (cpu.fault.vector == 1) cpu.fault.dr6_bits = s.dr6 & 0xf;
     cpu.link_site = nullptr;
     s.events.exception_pending = false;
   }
   if (s.run_state == x86::RunState::wait_for_sipi || s.run_state == x86::RunState::shutdown) return false;
   cpu.irq_wanted = 0;
-  if (cpu.stepping && !cpu.fault.pending) finish_step(cpu);
+  end_instruction();
   if (cpu.fault.pending) {  // finish what the instruction before began
+    s.run_state = x86::RunState::running;  // a single-step trap ends the HLT it follows
     if (cpu.apic && cpu.apic->interrupt_pending()) cpu.irq_wanted = 1;
     return true;
   }
@@ -169,8 +177,10 @@ Exit SoftVcpu::run() {
     // First open the gate, then look: whoever pokes after this closes it again, and nothing is missed.
     std::atomic_ref<u32>(cpu.run_ok).store(1, std::memory_order_seq_cst);
     if (kicked_.exchange(false)) {
+      end_instruction();
       if (cpu.fault.pending && !cpu.fault.software) {  // becomes part of the state
         auto& e = cpu.s.events;
+        if (cpu.fault.vector == 1) cpu.s.dr6 = (cpu.s.dr6 & ~0xfull) | cpu.fault.dr6_bits;
         e.exception_pending = true;
         e.vector = cpu.fault.vector;
         e.has_error_code = cpu.fault.has_code;
@@ -187,7 +197,16 @@ Exit SoftVcpu::run() {
     cpu.leave = Leave::none;
     cpu.need_heavy = false;
     engine_.begin_guest();
+    if (std::atomic_ref<u32>(cpu.flush_wanted).exchange(0, std::memory_order_seq_cst)) {
+      tlb_flush_all(cpu);
+      cpu.mode_index = ~0u;
+      cpu.link_site = nullptr;
+    }
     soft_enter(&cpu);
+    // What is needed of the code cache is copied before others may empty it.
+    const bool has_insn = cpu.leave == Leave::heavy && cpu.insn;
+    const Insn insn = has_insn ? *cpu.insn : Insn{};
+    cpu.insn = nullptr;
     engine_.end_guest();
     ++cpu.counters[2];
     switch (cpu.leave) {
@@ -198,10 +217,9 @@ Exit SoftVcpu::run() {
         cpu.heavy = true;
         if (cpu.fault.pending) {
           if (!deliver_fault(cpu)) cpu.leave = Leave::shutdown;
-        } else if (cpu.insn) {
-          execute_heavy(cpu, *cpu.insn);
+        } else if (has_insn) {
+          execute_heavy(cpu, insn);
         }
-        cpu.insn = nullptr;
         cpu.heavy = false;
         cpu.need_heavy = false;
         break;
@@ -234,6 +252,7 @@ Result<> SoftVcpu::set_state(const x86::CpuState& state) {
   cpu.insn = nullptr;
   cpu.link_site = nullptr;
   cpu.stepping = cpu.step_trap = cpu.shadow_served = false;
+  cpu.data_hits = 0;
   cpu.tsc_offset = state.msr.tsc - host::rdtsc();
   if (cpu.apic) {
     u64 base = 0;

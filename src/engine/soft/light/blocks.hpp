@@ -113,7 +113,7 @@ bool drop_blocks(CodeShared& shared, u64 gpa, u64 size);
 /// Host address of guest-physical memory inside one slot, or null.
 u8* slot_address(const CodeShared& shared, u64 gpa, bool write);
 
-/// After a single-instruction block: ends the interrupt shadow it ran in. True when TF makes a #DB pending.
+/// After a single-instruction block. True when TF or a breakpoint on data makes a #DB pending.
 bool finish_step(SoftCpu& cpu);
 
 /// Called by the thunks (light): see thunks.cpp. A null result leaves translated code with cpu.leave set.

@@ -43,14 +43,18 @@ u64 breakpoint_hits(const SoftCpu& cpu, u64 linear) {
 }  // namespace
 
 bool finish_step(SoftCpu& cpu) {
+  auto& events = cpu.s.events;
   cpu.stepping = false;
-  const bool blocked = cpu.s.events.mov_ss_shadow && !cpu.shadow_served;
-  if (cpu.shadow_served) cpu.s.events.interrupt_shadow = cpu.s.events.mov_ss_shadow = false;
+  // In a shadow already, MOV SS makes none: a row of them must not keep everything away for ever.
+  if (cpu.shadow_served) events.mov_ss_shadow = false;
   cpu.shadow_served = false;
-  const bool trap = cpu.step_trap && !blocked;
+  const bool tf = cpu.step_trap;
   cpu.step_trap = false;
-  if (trap) raise_debug(cpu, 1u << 14);
-  return trap;
+  if (events.mov_ss_shadow) return false;  // breakpoints met wait for the next instruction. SDM vol. 3, 6.8.3
+  const u64 bits = cpu.data_hits | (tf ? 1u << 14 : 0);
+  cpu.data_hits = 0;
+  if (bits) raise_debug(cpu, bits);
+  return bits != 0;
 }
 
 extern "C" const void* soft_dispatch(SoftCpu* c) {
@@ -62,7 +66,8 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
     if (cpu.s.run_state != x86::RunState::running) return leave(cpu, Leave::heavy);
     if (cpu.fault.pending) {
       site = nullptr;
-      cpu.stepping = cpu.step_trap = false;
+      cpu.stepping = cpu.step_trap = cpu.shadow_served = false;
+      cpu.data_hits = 0;
       cpu.s.events.interrupt_shadow = cpu.s.events.mov_ss_shadow = false;
       if (!deliver_fault(cpu)) return leave(cpu, cpu.s.run_state == x86::RunState::shutdown ? Leave::shutdown : Leave::heavy);
       continue;
@@ -82,9 +87,19 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
     if (!mode.is64()) cpu.s.rip = static_cast<u32>(cpu.s.rip);
     const u64 rip = cpu.s.rip;
     const u64 linear = mode.is64() ? rip : static_cast<u32>(cpu.s.seg[x86::CS].base + rip);
-    if (!mode.is64() && rip > cpu.s.seg[x86::CS].limit) {
-      raise(cpu, 13, 0);
-      continue;
+    if (!mode.is64()) {
+      const x86::Segment& cs = cpu.s.seg[x86::CS];
+      if (rip > cs.limit) {
+        raise(cpu, 13, 0);
+        continue;
+      }
+      // A block goes on to the end of its page: where the segment ends before, the limit is looked at each time.
+      step = step || cs.limit - rip < (~linear & 0xfff);
+      if (cpu.jump_cs_base != cs.base || cpu.jump_cs_limit != cs.limit) {
+        jump_flush(cpu);
+        cpu.jump_cs_base = cs.base;
+        cpu.jump_cs_limit = cs.limit;
+      }
     }
     if (step) {
       key |= mode_bits::step;
@@ -137,6 +152,7 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
       cpu.stepping = true;
       cpu.step_trap = tf;
       cpu.shadow_served = shadow;
+      cpu.s.events.interrupt_shadow = cpu.s.events.mov_ss_shadow = false;
       if (rf) cpu.s.rflags &= ~rflags_rf;
     }
     return code;

@@ -2,6 +2,7 @@
 #include "engine/soft/light/deliver.hpp"
 #include "engine/soft/light/execute.hpp"
 #include "engine/soft/light/operand.hpp"
+#include "engine/soft/light/tlb.hpp"
 
 namespace nagaya::engine::soft::exec {
 namespace {
@@ -36,7 +37,7 @@ bool move_debug(SoftCpu& cpu, const Insn& insn) {
   } else {
     cpu.s.dr[index & 3] = value;
   }
-  mode_changed(cpu);
+  tlb_rights_changed(cpu);  // pages with breakpoints on data are kept out of the inline tables
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include "engine/soft/light/execute.hpp"
 #include "engine/soft/light/memory.hpp"
 #include "engine/soft/light/operand.hpp"
+#include "engine/soft/light/watch.hpp"
 
 namespace nagaya::engine::soft::exec {
 namespace {
@@ -177,6 +178,8 @@ Step one_run(SoftCpu& cpu, const Operation& o, u64 limit, u64& done) {
     if (into.kind == PlaceKind::fault) return Step::failed;
     if (into.kind == PlaceKind::mmio) n = 0;
   }
+  if (o.reads_source() && n > 0) note_access(cpu, source, o.size, false);
+  if (o.has_destination() && n > 0) note_access(cpu, destination, o.size, o.writes());
   if (n == 0) {
     done = 1;
     return one_element(cpu, o, source, destination, kind);
@@ -216,11 +219,16 @@ bool string(SoftCpu& cpu, const Insn& insn, StringOp op) {
     u64 done;
     return one_run(cpu, o, 1, done) != Step::failed && advance(cpu, insn);
   }
-  u64 budget = flag(cpu, flag_tf) ? 1 : bytes_per_call / o.size;  // single-stepped: a trap after each iteration
+  // Single-stepped, or with breakpoints on data: a trap after each iteration.
+  u64 budget = flag(cpu, flag_tf) || any_watched(cpu) ? 1 : bytes_per_call / o.size;
   for (;;) {
     const u64 left = read_gpr(cpu, RCX, o.addrsize, true);
     if (left == 0) return advance(cpu, insn);
-    if (budget == 0) return true;
+    if (budget == 0) {
+      // Traps between iterations push RF, so that a breakpoint on the instruction is not met again. SDM vol. 3, 18.3.1.1.
+      if (flag(cpu, flag_tf) || (cpu.s.dr7 & 0xff)) set_flag(cpu, flag_rf, true);
+      return true;
+    }
     u64 done = 0;
     switch (one_run(cpu, o, left < budget ? left : budget, done)) {
       case Step::failed: return false;

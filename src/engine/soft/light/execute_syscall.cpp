@@ -38,6 +38,7 @@ bool syscall(SoftCpu& cpu, const Insn& insn) {
     set_flat(cpu.s.seg[CS], selector, code32_attr, 0);
   }
   set_flat(cpu.s.seg[SS], static_cast<u16>(selector + 8), data_attr, 0);
+  if (!flag(cpu, flag_tf)) cpu.step_trap = false;  // masked away: the kernel's first instruction is not stepped into
   mode_changed(cpu);
   return true;
 }

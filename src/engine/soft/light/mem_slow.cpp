@@ -1,5 +1,6 @@
 // Memory operands of re-encoded instructions when the inline lookup misses.
 #include "engine/soft/light/memory.hpp"
+#include "engine/soft/light/watch.hpp"
 
 namespace nagaya::engine::soft {
 namespace {
@@ -45,11 +46,16 @@ u64 mem_slow(SoftCpu& cpu, u64 linear, u32 desc) {
   const u64 cr2 = cpu.s.cr2;
   // Which elements of a masked operand are let through is not known here: a fault leads to the interpreter.
   const auto faulted = [&]() -> u64 {
+    if ((desc & slow_stack) && cpu.fault.pending && cpu.fault.vector == 13) cpu.fault.vector = 12;
     if (!masked || cpu.need_heavy) return 0;
     cpu.fault = {};
     cpu.s.cr2 = cr2;
     return 1;
   };
+  if (cpu.s.dr7 & 0xff) {
+    if (masked && watch_hits(cpu, linear, size, writes)) return 1;
+    note_access(cpu, linear, size, writes);
+  }
   if ((linear & 0xfff) + size <= 4096) {
     const Place place = locate(cpu, linear, access, kind);
     if (place.kind == PlaceKind::fault) return faulted();

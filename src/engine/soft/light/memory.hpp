@@ -52,10 +52,12 @@ void system_init(SoftCpu& cpu);
 
 /// Descriptor of an operand.
 inline constexpr u32 slow_read = 1u << 16, slow_write = 1u << 17, slow_masked = 1u << 20,
-                     slow_aligned = 1u << 21;  ///< #GP(0) unless a multiple of its size
-constexpr u32 slow_desc(unsigned size, bool read, bool write, TlbKind kind, bool masked = false, bool aligned = false) {
+                     slow_aligned = 1u << 21,  ///< #GP(0) unless a multiple of its size
+                     slow_stack = 1u << 22;    ///< by way of SS: #SS(0) when not canonical
+constexpr u32 slow_desc(unsigned size, bool read, bool write, TlbKind kind, bool masked = false, bool aligned = false,
+                        bool stack = false) {
   return size | (read ? slow_read : 0) | (write ? slow_write : 0) | u32{kind} << 18 | (masked ? slow_masked : 0) |
-         (aligned ? slow_aligned : 0);
+         (aligned ? slow_aligned : 0) | (stack ? slow_stack : 0);
 }
 /// Host address for the instruction to use in place of `linear`; size 1..4096 in bits 0..15 of `desc`.
 ///  - RAM within one page: its address; the next such access hits the TLB. A write to a special page: the same, with

@@ -3,6 +3,7 @@
 #include "engine/soft/light/memory.hpp"
 #include "engine/soft/light/paging.hpp"
 #include "engine/soft/light/tlb.hpp"
+#include "engine/soft/light/watch.hpp"
 
 namespace nagaya::engine::soft {
 namespace {
@@ -66,6 +67,7 @@ bool resolve(SoftCpu& cpu, u64 linear, unsigned size, Access access, TlbKind kin
 [[gnu::noinline]] bool read_slow(SoftCpu& cpu, u64 linear, void* out, unsigned size, TlbKind kind) {
   Runs runs;
   if (!resolve(cpu, linear, size, Access::read, kind, runs)) return false;
+  note_access(cpu, linear, size, false);
   u8* to = static_cast<u8*>(out);
   for (unsigned i = 0; i < 2 && runs.size[i]; to += runs.size[i], i++) {
     if (runs.place[i].host)
@@ -79,6 +81,7 @@ bool resolve(SoftCpu& cpu, u64 linear, unsigned size, Access access, TlbKind kin
 [[gnu::noinline]] bool write_slow(SoftCpu& cpu, u64 linear, const void* data, unsigned size, TlbKind kind) {
   Runs runs;
   if (!resolve(cpu, linear, size, Access::write, kind, runs)) return false;
+  note_access(cpu, linear, size, true);
   const u8* from = static_cast<const u8*>(data);
   for (unsigned i = 0; i < 2 && runs.size[i]; from += runs.size[i], i++) {
     const Place& place = runs.place[i];
@@ -131,13 +134,18 @@ TlbKind current_kind(const SoftCpu& cpu) {
 }
 
 Place locate(SoftCpu& cpu, u64 linear, Access access, TlbKind kind) {
-  if (access != Access::fetch) {
+  // Heavy code may run while another thread makes pages special, whose flush of this TLB is yet to come: it looks at the
+  // marks after each store.
+  const bool watch = cpu.heavy && access == Access::write;
+  if (access != Access::fetch && !watch) {
     if (u8* host = quick(cpu, linear, 1, access == Access::write, kind)) {
       const u64 gpa = cpu.tlb[kind][tlb_index(linear)].gpa | (linear & 0xfff);
       return {PlaceKind::ram, host, gpa};
     }
   }
-  return locate_slow(cpu, linear, access, kind);
+  Place place = locate_slow(cpu, linear, access, kind);
+  if (watch && place.kind == PlaceKind::ram) place.kind = PlaceKind::special;
+  return place;
 }
 
 u8* tlb_fill(SoftCpu& cpu, u64 linear, Access access, TlbKind kind, u64* gpa, bool* special) {
@@ -156,7 +164,7 @@ bool mem_read(SoftCpu& cpu, u64 linear, void* out, unsigned size, TlbKind kind) 
 }
 
 bool mem_write(SoftCpu& cpu, u64 linear, const void* data, unsigned size, TlbKind kind) {
-  if (u8* host = quick(cpu, linear, size, true, kind)) {
+  if (u8* host = cpu.heavy ? nullptr : quick(cpu, linear, size, true, kind)) {
     copy_bytes(host, data, size);
     return true;
   }
@@ -172,6 +180,7 @@ bool mem_probe_write(SoftCpu& cpu, u64 linear, unsigned size, TlbKind kind) {
 bool mem_change_byte(SoftCpu& cpu, u64 linear, u8 set, u8 keep, TlbKind kind) {
   const Place place = locate(cpu, linear, Access::write, kind);
   if (place.kind == PlaceKind::fault) return false;
+  note_access(cpu, linear, 1, true);
   if (place.host) {
     u8 old = __atomic_load_n(place.host, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(place.host, &old, static_cast<u8>((old | set) & keep), false, __ATOMIC_SEQ_CST,

@@ -4,6 +4,7 @@
 
 #include "engine/soft/light/arch.hpp"
 #include "engine/soft/light/paging.hpp"
+#include "engine/soft/light/watch.hpp"
 
 namespace nagaya::engine::soft {
 namespace {
@@ -204,6 +205,8 @@ bool tlb_set(SoftCpu& cpu, TlbKind kind, u64 page, u64 gpa_page, u8* host, bool 
   }
   e.host = reinterpret_cast<u64>(host);
   put(e.gpa, gpa_page);
+  // Accesses to a page with a breakpoint on data are looked at one by one; its stores may meet any mark later.
+  if ((cpu.s.dr7 & 0xff) && page_watched(cpu, page)) return !writable;
   put(e.negtag_read, 0 - page);
   if (!writable) return true;
   put(e.negtag_write, 0 - page);
