@@ -184,7 +184,12 @@ TEST(Terminal, IsRestoredEvenByADyingProcess) {
   }
   tcgetattr(terminal.get(), &after);
   EXPECT_EQ(after.c_lflag, before.c_lflag);
-  for (const int how : {SIGSEGV, SIGTERM, 0}) {
+#ifdef NAGAYA_SANITIZED
+  constexpr int fault = SIGTERM;  // a sanitizer's own handler ends the process before ours is heard
+#else
+  constexpr int fault = SIGSEGV;
+#endif
+  for (const int how : {fault, SIGTERM, 0}) {
     const pid_t child = ::fork();
     if (child == 0) {
       auto raw = RawTerminal::enter(terminal.get());
