@@ -1,0 +1,39 @@
+// From a user's words to a disk: formats are always stated here or in an image's own metadata written by us, never
+// guessed from content, because the content may be a guest's.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/disk.hpp"
+#include "block/throttle.hpp"
+
+namespace nagaya::block {
+
+enum class Format : u8 { raw, qcow2 };
+[[nodiscard]] std::string_view format_name(Format format);
+/// The error lists the known names.
+Result<Format> parse_format(std::string_view name);
+
+/// How requests reach the kernel. `automatic` takes io_uring where the host allows it, else threads.
+enum class IoMethod : u8 { automatic, threads, io_uring };
+
+struct OpenOptions {
+  std::string path;
+  Format format = Format::raw;
+  bool read_only = false;
+  bool discard = true;  ///< offer discard; space goes back to the host
+  /// Format of the backing file when the image names one but does not state its format.
+  std::optional<Format> backing_format{};
+  /// Files or folders where backing files may be found besides the image's own folder (and what is below it).
+  std::vector<std::string> allowed_backing{};
+  IoMethod io = IoMethod::automatic;
+  unsigned threads = 0;  ///< workers; 0: chosen by the number of host CPUs
+  ThrottleLimits throttle{};
+};
+
+/// Opens and locks an image. A second writer, or a writer beside readers, is an error that says so.
+Result<std::unique_ptr<Disk>> open_disk(const OpenOptions& options);
+
+}  // namespace nagaya::block
