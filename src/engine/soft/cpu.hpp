@@ -87,6 +87,7 @@ enum Thunk : u8 {
   thunk_mem_slow,  ///< R11 = linear address, RCX -> {u32 desc, i32 offset}: continue at RCX + 8 with R11 = host address
   thunk_commit,    ///< RCX -> {i32 next offset, u32 stay}: write back the bounce buffer, continue at RCX + 8
   thunk_raise,     ///< R11 = RIP, RCX = vector: raise that exception (error code 0 where it has one)
+  thunk_execute_inline,  ///< RCX -> {Insn*, i32 offset, 0}: execute it, continue at RCX + 16 when nothing else is due
   thunk_segment,   ///< R11 = offset, RCX -> {u32 size|access<<16|seg<<24, i32 offset}: segment checks, R11 = linear
 };
 
@@ -135,7 +136,7 @@ struct SoftCpu {
   u64 bit_masks[3];  ///< constants 15, 31, 63
   LinkSite* link_site;  ///< the exit that asked for a block, to be patched
   const Insn* insn;  ///< of the block exit that asks for C++ execution
-  const void* thunks[7];  ///< entry points of thunks.cpp, by enum Thunk
+  const void* thunks[8];  ///< entry points of thunks.cpp, by enum Thunk
   SoftCpu* self;
   struct CodeShared* shared;  ///< blocks and memory map of the engine (light/blocks.hpp)
   u64 lin_seg_base[6];  ///< linear base for ES CS SS DS FS GS as used by inline address computation

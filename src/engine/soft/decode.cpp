@@ -231,6 +231,29 @@ void classify_flow(const ZydisDecodedInstruction& z, const ZydisDecodedOperand* 
   }
 }
 
+/// Executed in C++, but neither a branch nor able to change what the translation of the following instructions depends on.
+/// (POPF can, and the run time looks.)
+bool goes_on(const ZydisDecodedInstruction& z) {
+  if (is_string(z.mnemonic)) return true;
+  switch (z.mnemonic) {
+    case ZYDIS_MNEMONIC_PUSHF: case ZYDIS_MNEMONIC_PUSHFD: case ZYDIS_MNEMONIC_PUSHFQ: case ZYDIS_MNEMONIC_POPF: case ZYDIS_MNEMONIC_POPFD:
+    case ZYDIS_MNEMONIC_POPFQ: case ZYDIS_MNEMONIC_CLI: case ZYDIS_MNEMONIC_STI: case ZYDIS_MNEMONIC_CLD: case ZYDIS_MNEMONIC_STD:
+    case ZYDIS_MNEMONIC_RDTSC: case ZYDIS_MNEMONIC_RDTSCP: case ZYDIS_MNEMONIC_RDPID: case ZYDIS_MNEMONIC_SWAPGS: case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE: case ZYDIS_MNEMONIC_WRFSBASE: case ZYDIS_MNEMONIC_WRGSBASE: case ZYDIS_MNEMONIC_VERW:
+    case ZYDIS_MNEMONIC_VERR: case ZYDIS_MNEMONIC_LAR: case ZYDIS_MNEMONIC_LSL: case ZYDIS_MNEMONIC_XGETBV: case ZYDIS_MNEMONIC_SMSW:
+    case ZYDIS_MNEMONIC_SLDT: case ZYDIS_MNEMONIC_STR: case ZYDIS_MNEMONIC_RDMSR: case ZYDIS_MNEMONIC_XLAT: case ZYDIS_MNEMONIC_ENTER:
+    case ZYDIS_MNEMONIC_PUSHA: case ZYDIS_MNEMONIC_PUSHAD: case ZYDIS_MNEMONIC_POPA: case ZYDIS_MNEMONIC_POPAD: case ZYDIS_MNEMONIC_PUSH:
+    case ZYDIS_MNEMONIC_LEAVE: case ZYDIS_MNEMONIC_AAA: case ZYDIS_MNEMONIC_AAS: case ZYDIS_MNEMONIC_AAM: case ZYDIS_MNEMONIC_AAD:
+    case ZYDIS_MNEMONIC_DAA: case ZYDIS_MNEMONIC_DAS:
+      return true;
+    case ZYDIS_MNEMONIC_MOVSD: case ZYDIS_MNEMONIC_CMPSD: return z.meta.category == ZYDIS_CATEGORY_STRINGOP;
+    case ZYDIS_MNEMONIC_POP: return z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (z.opcode >> 3 == 0x58 >> 3 || z.opcode == 0x8f);
+    case ZYDIS_MNEMONIC_MOV:  // from a segment or control register
+      return z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT ? z.opcode == 0x8c : z.opcode_map == ZYDIS_OPCODE_MAP_0F && z.opcode == 0x20;
+    default: return false;
+  }
+}
+
 void classify(const ZydisDecodedInstruction& z, const ZydisDecodedOperand* op, Decoded& d) {
   bool system_register = false, explicit_memory = d.insn.has_mem;
   for (unsigned i = 0; i < z.operand_count_visible; ++i) {
@@ -473,6 +496,7 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
   d.masked = n.evex && n.kmask != 0 && n.has_mem;
   // Outside 64-bit mode and for integer operations the operand size decides about 66h, whatever the guest's default was.
   if (d.encoding == Encoding::legacy && d.unit == Unit::integer && z.operand_width == 16 && d.kind != Kind::execute) d.prefix66 = true;
+  if (d.kind == Kind::execute && goes_on(z)) d.kind = Kind::execute_inline, d.ends_block = false;
   flag_use(z, op, d);
   d.aligned = n.has_mem && must_be_aligned(z, d);
   if (z.mnemonic == ZYDIS_MNEMONIC_BSF || z.mnemonic == ZYDIS_MNEMONIC_BSR) {  // a zero source leaves the destination alone

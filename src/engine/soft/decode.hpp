@@ -11,6 +11,7 @@ enum class Kind : u8 {
   native,    ///< re-encoded with renamed registers and a translated address
   nothing,   ///< no architectural effect worth a byte (NOP, PREFETCH, CLFLUSH …)
   execute,   ///< by C++ (execute/execute_heavy); ends the block
+  execute_inline,  ///< by C++, and the block goes on: what cannot change the block's mode
   undefined, ///< #UD
   lea,
   push_reg, push_imm, push_mem, pop_reg, pop_mem, leave,

@@ -96,6 +96,14 @@ __attribute__((naked, used)) void soft_native_fault() {
   asm(SAVE_ALL "call soft_dispatch\n" CONTINUE :: STATE_OPERANDS);
 }
 
+__attribute__((naked, used)) void soft_thunk_execute_inline() {
+  asm(SAVE_ALL
+      "mov (%%rcx), %%rsi\n movslq 8(%%rcx), %%rax\n add %%gs:%c[pcbase], %%rax\n mov %%rax, %%gs:%c[rip]\n"
+      "add $16, %%rcx\n mov %%rcx, %%gs:%c[ret]\n call soft_execute_inline\n cmp $1, %%rax\n je 1f\n" CONTINUE
+      "1: " LOAD_ALL "jmp *%%gs:%c[ret]\n"
+      :: STATE_OPERANDS);
+}
+
 __attribute__((naked, used)) void soft_thunk_mem_slow() {
   asm(SAVE_ALL
       "mov (%%rcx), %%edx\n movslq 4(%%rcx), %%rax\n add %%gs:%c[pcbase], %%rax\n mov %%rax, %%gs:%c[rip]\n"
@@ -139,9 +147,10 @@ void init_thunks(SoftCpu& cpu) {
   cpu.pext_index = static_cast<u64>(tlb_entries - 1) << 12;
   cpu.pext_offset = 0xfff;
   void (*const table[])() = {soft_thunk_lookup, soft_thunk_link, soft_thunk_execute, soft_thunk_mem_slow,
-                             soft_thunk_commit, soft_thunk_raise, soft_thunk_segment};
+                             soft_thunk_commit, soft_thunk_raise, soft_thunk_execute_inline,
+                             soft_thunk_segment};
   cpu.bit_masks[0] = 15, cpu.bit_masks[1] = 31, cpu.bit_masks[2] = 63;
-  for (unsigned i = 0; i < 7; ++i) cpu.thunks[i] = reinterpret_cast<const void*>(table[i]);
+  for (unsigned i = 0; i < 8; ++i) cpu.thunks[i] = reinterpret_cast<const void*>(table[i]);
 }
 
 }  // namespace nagaya::engine::soft

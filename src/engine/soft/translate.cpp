@@ -31,8 +31,9 @@ void route_stack(const Mode& mode, Decoded& d) {
   if (mode.is64() && d.insn.opsize != 2) return;
   if (!uses_stack(d.kind)) return;
   if (!mode.is64() && mode.seg(x86::SS) == SegClass::flat && mode.has(mode_bits::stack32) && d.insn.opsize == 4) return;
-  d.kind = Kind::execute;
-  d.ends_block = true;
+  const bool branch = d.kind == Kind::call_rel || d.kind == Kind::call_rm || d.kind == Kind::ret;
+  d.kind = branch ? Kind::execute : Kind::execute_inline;
+  d.ends_block = branch;
 }
 
 }  // namespace
@@ -173,6 +174,7 @@ void Translator::emit_insn(const Decoded& d) {
     case Kind::undefined: exit_raise(d, d.insn.length > 15 ? 13 : 6); return;
     case Kind::execute:
     case Kind::flag_fixed: exit_execute(d); return;
+    case Kind::execute_inline: execute_inline(d); return;
     case Kind::native:
       if (unit_allowed(d)) native(d);
       return;

@@ -51,6 +51,7 @@ class Translator {
   void exit_indirect();
   void exit_thunk(Thunk thunk);
   void exit_execute(const Decoded& d);
+  void execute_inline(const Decoded& d);
   void exit_raise(const Decoded& d, u32 vector);
   void flow(const Decoded& d);
   bool linkable(i64 target, bool truncate16) const;

@@ -73,6 +73,22 @@ void Translator::exit_execute(const Decoded& d) {
   exit_thunk(thunk_execute);
 }
 
+/// C++ executes it; translated code goes on behind unless something else is due. The last instruction of a block leaves it: STI
+/// needs one behind it for its shadow.
+void Translator::execute_inline(const Decoded& d) {
+  if (source_.mode.has(mode_bits::step) || &d == &insns_.back()) {
+    exit_execute(d);
+    ended_ = true;
+    return;
+  }
+  const u32 data = e_.lea_rip(temp1);
+  exit_thunk(thunk_execute_inline);
+  e_.bind32(data);
+  e_.imm64(reinterpret_cast<u64>(&cache_.keep(d.insn)));
+  e_.imm32(d.offset);
+  e_.imm32(0);
+}
+
 void Translator::exit_raise(const Decoded& d, u32 vector) {
   emit_rip(d.offset);
   e_.mov_imm(temp1, vector);

@@ -119,6 +119,8 @@ bool finish_step(SoftCpu& cpu);
 /// Called by the thunks (light): see thunks.cpp. A null result leaves translated code with cpu.leave set.
 extern "C" const void* soft_dispatch(SoftCpu* cpu);
 extern "C" const void* soft_execute(SoftCpu* cpu, const Insn* insn);
+/// The same for an instruction inside a block; 1: go on behind it.
+extern "C" const void* soft_execute_inline(SoftCpu* cpu, const Insn* insn);
 extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector);
 extern "C" u64 soft_mem_slow(SoftCpu* cpu, u64 linear, u32 desc);
 extern "C" u32 soft_commit(SoftCpu* cpu);

@@ -169,6 +169,26 @@ extern "C" const void* soft_execute(SoftCpu* cpu, const Insn* insn) {
   return soft_dispatch(cpu);
 }
 
+extern "C" const void* soft_execute_inline(SoftCpu* c, const Insn* insn) {
+  SoftCpu& cpu = *c;
+  constexpr u64 rflags_vm = 1 << 17, rflags_ac = 1 << 18;
+  const u64 next = cpu.s.rip + insn->length, flags = cpu.s.rflags;
+  cpu.need_heavy = false;
+  cpu.code_dropped = false;
+  ++cpu.counters[0];
+  if (!execute(cpu, *insn)) {
+    if (!cpu.need_heavy) return soft_dispatch(c);
+    cpu.insn = insn;
+    return leave(cpu, Leave::heavy);
+  }
+  auto& events = cpu.s.events;
+  // After STI the next instruction of the block runs before any interrupt is looked for.
+  if (events.interrupt_shadow && !cpu.irq_wanted) events.interrupt_shadow = false;
+  const bool due = cpu.s.rip != next || cpu.code_dropped || events.interrupt_shadow || events.mov_ss_shadow || cpu.fault.pending ||
+                   ((flags ^ cpu.s.rflags) & (rflags_tf | rflags_vm | rflags_ac)) || (cpu.irq_wanted && (cpu.s.rflags & rflags_if));
+  return due ? soft_dispatch(c) : reinterpret_cast<const void*>(1);
+}
+
 extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector) {
   if (vector == 13) {
     raise(*cpu, 13, 0);
