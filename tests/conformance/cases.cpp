@@ -76,6 +76,7 @@ std::string difference(const Case& which, End end, const std::string& detail, co
   if (end != which.end) text = fmt::format("ended by {} ({}), not {}\n", name_of(end), detail, name_of(which.end));
   const auto [got, wanted] = std::ranges::mismatch(log, which.log);
   if (got == log.end() && wanted == which.log.end()) return text;
+  if (log.size() <= 40) text += fmt::format("log: {}\n", fmt::join(log, ", "));
   return text + fmt::format("line {}: got '{}', wanted '{}'\n", got - log.begin() + 1, got == log.end() ? "(no more)" : *got,
                             wanted == which.log.end() ? "(no more)" : *wanted);
 }

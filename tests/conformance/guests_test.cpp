@@ -1,5 +1,6 @@
 // Every guest of guests/ on every engine of this host: run through, run with kicks at random moments, and stopped, saved and
 // brought back to life again and again, in a new machine of the same engine and of the other one.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <random>
@@ -70,9 +71,21 @@ class Conformance : public testing::TestWithParam<Try> {
       // Emulated kernel code needs longer to get anywhere.
       const End end = guest->run(microseconds(20 + random() % 3000));
       if (end != End::paused) return difference(which(), end, guest->detail(), guest->log());
-      if (std::chrono::steady_clock::now() - begun > std::chrono::seconds(60)) return "does not come to an end";
+      if (std::chrono::steady_clock::now() - begun > std::chrono::seconds(30)) return stuck(*guest);
       if (std::string wrong = between(guest); !wrong.empty()) return wrong;
     }
+  }
+
+  // Where the processors are, for a person.
+  std::string stuck(Guest& guest) {
+    std::string text = "does not come to an end: the log has " + std::to_string(guest.log().size()) + " lines";
+    for (unsigned id = 0; id < which().vcpus; ++id) {
+      if (auto state = guest.state(id)) {
+        text += fmt::format("; vCPU {} at {:x}:{:x} run state {} flags {:x}", id, state->seg[x86::CS].selector, state->rip,
+                            static_cast<int>(state->run_state), state->rflags);
+      }
+    }
+    return text;
   }
 
   // Saves the machine, makes a new one on `engine` and puts the state there.
@@ -128,7 +141,7 @@ TEST_P(Conformance, MovesBetweenEngines) {
     return reborn(g, at);
   };
   const std::string wrong = run_with_stops(std::move(guest), move);
-  judge(GetParam().engine, test("moves"), wrong.empty() ? wrong : wrong + "last on " + at);
+  judge(GetParam().engine, test("moves"), wrong.empty() ? wrong : wrong + " (last on " + at + ")");
 }
 
 INSTANTIATE_TEST_SUITE_P(Guests, Conformance, testing::ValuesIn(all_tries()), name_of_try);

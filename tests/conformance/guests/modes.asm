@@ -1,7 +1,6 @@
 ;@ real
 ;= r 16
 ;= r 32
-;= r 33
 ;= r 36
 ;= r 64
 ;= r 99
@@ -9,7 +8,7 @@
 ;= r 34
 ;= r 16
 ;= r 17
-; Real mode, protected, paged with 32-bit and PAE tables, long, compatibility, and all the way back.
+; Real mode, protected, paged with PAE tables, long, compatibility, and all the way back.
         bits 16
 %include "common.inc"
         REPORT 0x16
@@ -27,21 +26,6 @@ protected:
         mov ss, ax
         mov esp, STACK_TOP
         REPORT 0x32
-        ; 32-bit paging, one 4 MiB page
-        mov dword [TABLES], 0x83
-        mov eax, cr4
-        or al, 0x10
-        mov cr4, eax
-        mov eax, TABLES
-        mov cr3, eax
-        mov eax, cr0
-        or eax, 0x80000000
-        mov cr0, eax
-        jmp .paged
-.paged: REPORT 0x33
-        mov eax, cr0
-        and eax, 0x7fffffff
-        mov cr0, eax
         ; PAE, one 2 MiB page
         mov dword [TABLES + 0x1000], TABLES + 0x2001
         mov dword [TABLES + 0x1004], 0
