@@ -34,14 +34,16 @@ bool deliver(ucontext_t& context) {
   const SideEntry* found = nullptr;
   for (u32 i = 0; i < block->side_count && block->side[i].host <= offset; ++i) found = &block->side[i];
   if (!found) return false;
-  const u64 vector = static_cast<u64>(regs[REG_TRAPNO]);
+  SoftCpu& cpu = vcpu->cpu();
+  u64 vector = static_cast<u64>(regs[REG_TRAPNO]);
+  constexpr u64 cr4_osxmmexcpt = 1 << 10;
+  if (vector == 19 && !(cpu.s.cr4 & cr4_osxmmexcpt)) vector = 6;
   bool has_code = false;
   switch (vector) {
     case 0: case 6: case 16: case 19: break;  // #DE #UD #MF #XM
     case 13: case 17: has_code = true; break;  // #GP #AC
     default: return false;  // a page fault of translated code is a defect of the engine
   }
-  SoftCpu& cpu = vcpu->cpu();
   cpu.s.rip = cpu.pc_base + found->guest;
   cpu.fault = {};
   cpu.fault.pending = true;
