@@ -106,7 +106,9 @@ class SoftVcpu final : public Vcpu {
 
  private:
   explicit SoftVcpu(SoftEngine& engine) : engine_(engine) {}
-  /// Handles INIT, SIPI, NMI and interrupts. False: nothing to execute now (waits for `poke`).
+  /// INIT, SIPI and NMI that were signalled go into the state.
+  void take_requests();
+  /// Handles requests, exceptions and interrupts. False: nothing to execute now (waits for `poke`).
   bool prepare();
   void sleep();
   /// What follows the instruction executed last, when it was a single step: traps.

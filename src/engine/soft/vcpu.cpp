@@ -101,7 +101,7 @@ void SoftVcpu::end_instruction() {
   cpu_->stepping = cpu_->step_trap = cpu_->shadow_served = false;
 }
 
-bool SoftVcpu::prepare() {
+void SoftVcpu::take_requests() {
   SoftCpu& cpu = *cpu_;
   auto& s = cpu.s;
   const u32 requests = requests_.exchange(0);
@@ -120,6 +120,12 @@ bool SoftVcpu::prepare() {
     mode_changed(cpu);
   }
   if (requests & bit(VcpuSignal::nmi)) s.events.nmi_pending = true;
+}
+
+bool SoftVcpu::prepare() {
+  SoftCpu& cpu = *cpu_;
+  auto& s = cpu.s;
+  take_requests();
   if (s.events.exception_pending) {
     cpu.fault = {};
     cpu.fault.pending = true;
@@ -232,6 +238,7 @@ Exit SoftVcpu::run() {
 
 Result<x86::CpuState> SoftVcpu::state() {
   SoftCpu& cpu = *cpu_;
+  take_requests();  // an INIT or SIPI that came while the thread was being stopped is part of the state
   x86::CpuState out = cpu.s;
   out.msr.tsc = host::rdtsc() + cpu.tsc_offset;
   if (cpu.apic) {
@@ -239,12 +246,12 @@ Result<x86::CpuState> SoftVcpu::state() {
     if (cpu.apic->read_msr(apic_base_msr, base)) out.apic_base = base;
     out.cr8 = cpu.apic->cr8();
   }
-  if (requests_.load() & bit(VcpuSignal::nmi)) out.events.nmi_pending = true;
   return out;
 }
 
 Result<> SoftVcpu::set_state(const x86::CpuState& state) {
   SoftCpu& cpu = *cpu_;
+  requests_.store(0);
   cpu.s = state;
   cpu.s.xcr0 = (state.xcr0 & engine_.host_xcr0()) | 1;
   sanitize_xsave(cpu.s, engine_.host_xcr0());
