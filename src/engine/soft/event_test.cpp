@@ -192,6 +192,12 @@ TEST_F(Events, KickInHalt) {
   });
   out = g.go(s);
   kicker.join();
+  while (out.run_state == RunState::running) {  // kicked before it halted: on, with another kick on the way
+    std::thread again([&] { g.vcpu().kick(); });
+    ASSERT_EQ(g.vcpu().run().reason, ExitReason::kicked);
+    again.join();
+    out = *g.vcpu().state();
+  }
   EXPECT_EQ(out.run_state, RunState::halted);
   EXPECT_EQ(out.rip, base + 2);
   EXPECT_FALSE(out.events.interrupt_shadow);
