@@ -284,9 +284,9 @@ void Pic::set_state(const std::array<PicState, 2>& state) {
       *flag = *flag != 0;
     }
   }
-  const bool before = intr_;
   intr_ = request(chip_[0], true) >= 0;
-  if (intr_ != before && on_intr_) on_intr_(intr_);
+  // Told even when it is as before: who listens may have been made since the level last changed.
+  if (on_intr_) on_intr_(intr_);
 }
 
 void Pic::save(state::Writer& out) const { put(out, state()); }

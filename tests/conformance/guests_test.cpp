@@ -81,8 +81,14 @@ class Conformance : public testing::TestWithParam<Try> {
     std::string text = "does not come to an end: the log has " + std::to_string(guest.log().size()) + " lines";
     for (unsigned id = 0; id < which().vcpus; ++id) {
       if (auto state = guest.state(id)) {
-        text += fmt::format("; vCPU {} at {:x}:{:x} run state {} flags {:x}", id, state->seg[x86::CS].selector, state->rip,
-                            static_cast<int>(state->run_state), state->rflags);
+        text += fmt::format("; vCPU {} at {:x}:{:x} run state {} flags {:x} shadow {}", id, state->seg[x86::CS].selector,
+                            state->rip, static_cast<int>(state->run_state), state->rflags, state->events.interrupt_shadow);
+      }
+    }
+    if (auto frozen = guest.freeze()) {
+      for (const auto& device : frozen->devices) {
+        text += "\n";
+        for (const u8 byte : device) text += fmt::format("{:02x}", byte);
       }
     }
     return text;

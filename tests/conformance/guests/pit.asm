@@ -21,7 +21,7 @@
         out 0x21, al
         mov al, 0x34                            ; channel 0, both bytes, rate generator
         out 0x43, al
-        mov ax, 11932                           ; 10 ms
+        mov ax, 2386                            ; 2 ms
         out 0x40, al
         mov al, ah
         out 0x40, al
