@@ -10,19 +10,22 @@ CTEST     = ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j$(J
 # configure FOLDER, C++ compiler, further options: only when the folder is new or the options changed (CMake decides).
 configure = cmake -S . -B $(1) -G Ninja -DCMAKE_CXX_COMPILER=$(2) $(3) >$(1).configure.log 2>&1 || { cat $(1).configure.log; exit 1; }
 
-.PHONY: help run build test test-fast test-slow asan tsan clang fuzz bench kvm-boot guests format clean
+.PHONY: help run program build test test-fast test-slow asan tsan clang fuzz bench kvm-boot guests format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build guests ## build, then boot an unmodified Debian kernel: a shell on a terminal, else one command
+run: program guests ## build, then boot an unmodified Debian kernel: a shell on a terminal, else one command
 	@scripts/run-guest -b $(BUILD)
 
-build: ## install what is missing, configure, compile
+program: ## install what is missing, configure, compile nagaya and nagaya-vmm only
 	@scripts/install-packages build
 	@mkdir -p $(BUILD)
 	@$(call configure,$(BUILD),$(CXX_GCC))
+	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm
+
+build: program ## the same, and the tests
 	@ninja -C $(BUILD) -j$(JOBS)
 
 guests: ## fetch Debian's kernels and make their RAM disks
@@ -69,11 +72,11 @@ fuzz: ## run each fuzz target for SECONDS (60)
 	@ninja -C $(BUILD)/fuzz -j$(JOBS) fuzz/all
 	@scripts/run-fuzzers $(BUILD)/fuzz/fuzz $(or $(SECONDS),60)
 
-bench: build guests ## compare with QEMU's TCG, in one run
+bench: program guests ## compare with QEMU's TCG, in one run
 	@scripts/install-packages bench
 	@bench/run -b $(BUILD)
 
-kvm-boot: build guests ## boot Debian on the KVM engine (needs a host whose KVM runs guest kernels)
+kvm-boot: program guests ## boot Debian on the KVM engine (needs a host whose KVM runs guest kernels)
 	@scripts/run-guest -b $(BUILD) --engine kvm --command 'uname -a; dmesg | grep -i -m1 hypervisor'
 
 format: ## format the sources
