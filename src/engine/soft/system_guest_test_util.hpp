@@ -2,6 +2,7 @@
 // that changes. Guest code is written as assembly in the test and copied into the guest.
 #pragma once
 #include <atomic>
+#include <ostream>
 #include <string>
 
 #include "engine/soft/mini_guest_test_util.hpp"
@@ -28,6 +29,26 @@ struct GuestCode {
 /// What an exception pushed.
 struct ExceptionFrame {
   u64 code = 0, rip = 0, cs = 0, flags = 0, rsp = 0, ss = 0;
+};
+
+template <class T>
+struct Cell {
+  u8* where;
+  operator T() const {  // NOLINT(google-explicit-constructor): reads like the number it is
+    T value;
+    std::memcpy(&value, where, sizeof value);
+    return value;
+  }
+  Cell& operator=(T value) {
+    std::memcpy(where, &value, sizeof value);
+    return *this;
+  }
+  Cell& operator=(const Cell& other) { return *this = static_cast<T>(other); }
+  Cell(const Cell&) = default;
+  explicit Cell(u8* at) : where(at) {}
+  Cell& operator&=(T v) { return *this = static_cast<T>(*this & v); }
+  Cell& operator^=(T v) { return *this = static_cast<T>(*this ^ v); }
+  friend void PrintTo(const Cell& c, std::ostream* os) { *os << +static_cast<T>(c); }
 };
 
 /// A local APIC that holds one pending vector.
@@ -103,9 +124,10 @@ class SystemGuest : public MiniGuest {
   u64& pte(u64 linear) {
     return *reinterpret_cast<u64*>(ram() + 0x4000 + (linear >> 21) * 0x1000 + (linear >> 12 & 511) * 8);
   }
+  /// A number in memory, at any alignment.
   template <class T = u64>
-  T& at(u64 gpa) {
-    return *reinterpret_cast<T*>(ram() + gpa);
+  Cell<T> at(u64 gpa) {
+    return Cell<T>{ram() + gpa};
   }
 
   static x86::CpuState kernel() {

@@ -60,6 +60,15 @@ extern "C" __attribute__((used)) u32 soft_commit_heavy(SoftCpu* cpu) {
 #define LOAD_VECTORS                                                                                                 \
   "mov %%gs:%c[xcr0], %%eax\n xor %%edx, %%edx\n mov %%gs:%c[self], %%rdi\n xrstor64 %c[xsave](%%rdi)\n"
 
+// A call of light code: RDI = cpu, RSI and RDX as set. It leaves vector state alone, but what sanitizers add to it does not.
+#ifdef NAGAYA_SANITIZED
+#define CALL_LIGHT(function)                                                                                         \
+  "push %%rsi\n push %%rdx\n" SAVE_VECTORS "pop %%rdx\n pop %%rsi\n call " function "\n push %%rax\n sub $8, %%rsp\n"     \
+  LOAD_VECTORS "add $8, %%rsp\n pop %%rax\n"
+#else
+#define CALL_LIGHT(function) "call " function "\n"
+#endif
+
 // RAX is the code to continue with, or 0 to leave.
 #define CONTINUE                                                                                                     \
   "test %%rax, %%rax\n jz soft_leave\n mov %%rax, %%gs:%c[ret]\n" LOAD_ALL "mov %%gs:%c[rip], %%r11\n jmp *%%gs:%c[ret]\n"
@@ -68,7 +77,7 @@ extern "C" {
 
 __attribute__((naked)) void soft_enter(SoftCpu*) {
   asm("push %%rbx\n push %%rbp\n push %%r12\n push %%r13\n push %%r14\n push %%r15\n sub $8, %%rsp\n"
-      "mov %%rsp, %%gs:%c[hostsp]\n" LOAD_VECTORS "call soft_dispatch\n" CONTINUE
+      "mov %%rsp, %%gs:%c[hostsp]\n" LOAD_VECTORS CALL_LIGHT("soft_dispatch") CONTINUE
       :: STATE_OPERANDS);
 }
 
@@ -77,29 +86,29 @@ __attribute__((naked, used)) void soft_leave() {
 }
 
 __attribute__((naked, used)) void soft_thunk_lookup() {
-  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n call soft_dispatch\n" CONTINUE :: STATE_OPERANDS);
+  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n" CALL_LIGHT("soft_dispatch") CONTINUE :: STATE_OPERANDS);
 }
 
 __attribute__((naked, used)) void soft_thunk_link() {
-  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%rcx, %%gs:%c[link]\n call soft_dispatch\n" CONTINUE :: STATE_OPERANDS);
+  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%rcx, %%gs:%c[link]\n" CALL_LIGHT("soft_dispatch") CONTINUE :: STATE_OPERANDS);
 }
 
 __attribute__((naked, used)) void soft_thunk_execute() {
-  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%rcx, %%rsi\n call soft_execute\n" CONTINUE :: STATE_OPERANDS);
+  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%rcx, %%rsi\n" CALL_LIGHT("soft_execute") CONTINUE :: STATE_OPERANDS);
 }
 
 __attribute__((naked, used)) void soft_thunk_raise() {
-  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%ecx, %%esi\n call soft_raise\n" CONTINUE :: STATE_OPERANDS);
+  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%ecx, %%esi\n" CALL_LIGHT("soft_raise") CONTINUE :: STATE_OPERANDS);
 }
 
 __attribute__((naked, used)) void soft_native_fault() {
-  asm(SAVE_ALL "call soft_dispatch\n" CONTINUE :: STATE_OPERANDS);
+  asm(SAVE_ALL CALL_LIGHT("soft_dispatch") CONTINUE :: STATE_OPERANDS);
 }
 
 __attribute__((naked, used)) void soft_thunk_execute_inline() {
   asm(SAVE_ALL
       "mov (%%rcx), %%rsi\n movslq 8(%%rcx), %%rax\n add %%gs:%c[pcbase], %%rax\n mov %%rax, %%gs:%c[rip]\n"
-      "add $16, %%rcx\n mov %%rcx, %%gs:%c[ret]\n call soft_execute_inline\n cmp $1, %%rax\n je 1f\n" CONTINUE
+      "add $16, %%rcx\n mov %%rcx, %%gs:%c[ret]\n" CALL_LIGHT("soft_execute_inline") "cmp $1, %%rax\n je 1f\n" CONTINUE
       "1: " LOAD_ALL "jmp *%%gs:%c[ret]\n"
       :: STATE_OPERANDS);
 }
@@ -108,12 +117,12 @@ __attribute__((naked, used)) void soft_thunk_mem_slow() {
   asm(SAVE_ALL
       "mov (%%rcx), %%edx\n movslq 4(%%rcx), %%rax\n add %%gs:%c[pcbase], %%rax\n mov %%rax, %%gs:%c[rip]\n"
       "add $8, %%rcx\n mov %%rcx, %%gs:%c[ret]\n mov %%r11, %%gs:%c[tmp]\n mov %%r11, %%rsi\n push %%rdx\n sub $8, %%rsp\n"
-      "call soft_mem_slow\n add $8, %%rsp\n pop %%rdx\n test %%rax, %%rax\n jnz 1f\n"
+      CALL_LIGHT("soft_mem_slow") "add $8, %%rsp\n pop %%rdx\n test %%rax, %%rax\n jnz 1f\n"
       "cmpb $0, %%gs:%c[nheavy]\n je 2f\n"
       "push %%rdx\n sub $8, %%rsp\n" SAVE_VECTORS "add $8, %%rsp\n pop %%rdx\n"
       "mov %%gs:%c[self], %%rdi\n mov %%gs:%c[tmp], %%rsi\n call soft_mem_slow_heavy\n"
       "mov %%rax, %%gs:%c[tmp]\n" LOAD_VECTORS "mov %%gs:%c[tmp], %%rax\n test %%rax, %%rax\n jnz 1f\n"
-      "2: mov %%gs:%c[self], %%rdi\n call soft_dispatch\n" CONTINUE
+      "2: mov %%gs:%c[self], %%rdi\n" CALL_LIGHT("soft_dispatch") CONTINUE
       "1: mov %%rax, %%gs:%c[tmp]\n" LOAD_ALL "mov %%gs:%c[tmp], %%r11\n jmp *%%gs:%c[ret]\n"
       :: STATE_OPERANDS);
 }
@@ -122,19 +131,19 @@ __attribute__((naked, used)) void soft_thunk_commit() {
   asm(SAVE_ALL
       "movslq (%%rcx), %%rax\n add %%gs:%c[pcbase], %%rax\n mov %%rax, %%gs:%c[rip]\n mov 4(%%rcx), %%eax\n mov %%rax, %%gs:%c[tmp]\n"
       "add $8, %%rcx\n mov %%rcx, %%gs:%c[ret]\n"
-      "call soft_commit\n test %%eax, %%eax\n jz 1f\n"
+      CALL_LIGHT("soft_commit") "test %%eax, %%eax\n jz 1f\n"
       SAVE_VECTORS "mov %%gs:%c[self], %%rdi\n call soft_commit_heavy\n" LOAD_VECTORS
       "1: cmpb $0, %%gs:%c[dropped]\n jne 2f\n 3: " LOAD_ALL "jmp *%%gs:%c[ret]\n"
-      "2: cmpl $0, %%gs:%c[tmp]\n jne 3b\n mov %%gs:%c[self], %%rdi\n call soft_dispatch\n" CONTINUE
+      "2: cmpl $0, %%gs:%c[tmp]\n jne 3b\n mov %%gs:%c[self], %%rdi\n" CALL_LIGHT("soft_dispatch") CONTINUE
       :: STATE_OPERANDS);
 }
 
 __attribute__((naked, used)) void soft_thunk_segment() {
   asm(SAVE_ALL
       "mov (%%rcx), %%edx\n movslq 4(%%rcx), %%rax\n add %%gs:%c[pcbase], %%rax\n mov %%rax, %%gs:%c[rip]\n"
-      "add $8, %%rcx\n mov %%rcx, %%gs:%c[ret]\n mov %%r11, %%rsi\n call soft_segment\n test %%eax, %%eax\n jz 2f\n"
+      "add $8, %%rcx\n mov %%rcx, %%gs:%c[ret]\n mov %%r11, %%rsi\n" CALL_LIGHT("soft_segment") "test %%eax, %%eax\n jz 2f\n"
       LOAD_ALL "mov %%gs:%c[tmp], %%r11\n jmp *%%gs:%c[ret]\n"
-      "2: mov %%gs:%c[self], %%rdi\n call soft_dispatch\n" CONTINUE
+      "2: mov %%gs:%c[self], %%rdi\n" CALL_LIGHT("soft_dispatch") CONTINUE
       :: STATE_OPERANDS);
 }
 
