@@ -26,7 +26,7 @@ struct TlbEntry {
   u64 negtag_read;
   u64 negtag_write;
   u64 host;
-  u64 gpa;  ///< guest-physical page address, for the slow path
+  u64 addend;  ///< host - linear page: what to add to a linear address
 };
 inline constexpr unsigned tlb_bits = 12;
 inline constexpr unsigned tlb_entries = 1u << tlb_bits;

@@ -451,6 +451,7 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
         case ZYDIS_OPERAND_ENCODING_OPCODE: place = RegPlace::opcode; break;
         case ZYDIS_OPERAND_ENCODING_NDSNDD: place = RegPlace::vvvv; break;
         default:
+          if (write) d.implicit_writes |= static_cast<u16>(1u << r.number);
           if (r.number == 1 && !r.high8) d.rcx_in = d.rcx_in || read || (write && r.size < 4), d.rcx_out = d.rcx_out || write;
           continue;
       }

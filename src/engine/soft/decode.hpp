@@ -52,6 +52,7 @@ struct Decoded {
   u8 imm_offset = 0, imm_size = 0;  ///< trailing immediate bytes (all of them)
   u8 gpr_count = 0;
   GprOperand gpr[4];
+  u16 implicit_writes = 0;  ///< general registers written without being named, a bit each
   bool rcx_in = false, rcx_out = false;  ///< implicit RCX/ECX/CX/CL
   bool mem_read = false, mem_write = false, masked = false;
   bool aligned = false;  ///< the memory operand must be aligned to its size

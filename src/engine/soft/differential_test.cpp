@@ -112,7 +112,7 @@ void add_modrm(std::vector<u8>& b, Rng& rng, unsigned kind, bool fixed_base) {
       if (fixed_base) base = 5;  // RBP
       b.push_back(static_cast<u8>(0x40 | reg << 3 | base));
       if (base == 4) b.push_back(0x24);
-      b.push_back(static_cast<u8>(rng()));
+      b.push_back(static_cast<u8>(rng() % 2 ? rng() : rng() % 5 - 2));  // small ones too: EVEX scales them
       return;
     }
     case 2: {
@@ -314,7 +314,10 @@ class DifferentialTest : public ::testing::TestWithParam<bool> {
       source_.random_memory(host_data_, guest_data_);
       if (form.decoded.kind != Kind::lea && !source_.aim(form.decoded, s)) return;
       any = true;
-      const std::string diff = compare(form.bytes, s, GetParam());
+      // A CMP behind it makes the flags dead, which selects the other form of the lookup.
+      std::vector<u8> code = form.bytes;
+      if (i % 2 == 1) code.insert(code.end(), {0x39, 0xc0});
+      const std::string diff = compare(code, s, GetParam());
       if (!diff.empty()) {
         const auto name = ZydisMnemonicGetString(static_cast<ZydisMnemonic>(form.decoded.insn.mnemonic));
         if (++failures_[name] <= 2) ADD_FAILURE() << text(form.bytes) << ": " << diff;
@@ -372,7 +375,7 @@ TEST_P(DifferentialTest, VexForms) {
                                  static_cast<u8>((wl & 1) << 7 | (source_.rng() & 0x78) | (wl & 2) << 1 | pp), static_cast<u8>(opcode)};
             if (round & 1) b[2] |= 0x78;
             add_modrm(b, source_.rng, round, false);
-            try_form(b, 1);
+            try_form(b, 2);
           }
         }
       }
@@ -393,7 +396,7 @@ TEST_P(DifferentialTest, EvexForms) {
                                  static_cast<u8>((wl >> 1) << 5 | 8 | (round >= 2 ? r >> 16 & 0x97 : 0)), static_cast<u8>(opcode)};
             if (round & 1) b[2] |= 0x78;
             add_modrm(b, source_.rng, (round + opcode) & 1 ? 1 + round % 3 : 0, false);
-            try_form(b, 1);
+            try_form(b, 2);
           }
         }
       }

@@ -67,7 +67,8 @@ class Emitter {
     if (m.base >= 0) r |= m.base >> 3 & 1;
     if (r != 0x40 || force) byte(r);
   }
-  void modrm_mem(unsigned reg, const HostMem& m) {
+  /// `wide`: no 8-bit displacement (EVEX scales it by the operand's size).
+  void modrm_mem(unsigned reg, const HostMem& m, bool wide = false) {
     reg = (reg & 7) << 3;
     if (m.base < 0) {  // absolute or index only: SIB with base 101, mod 00
       byte(reg | 4);
@@ -76,7 +77,7 @@ class Emitter {
       return;
     }
     const bool need_disp = m.disp != 0 || (m.base & 7) == 5;
-    const unsigned mod = !need_disp ? 0 : m.disp >= -128 && m.disp < 128 ? 1 : 2;
+    const unsigned mod = !need_disp ? 0 : !wide && m.disp >= -128 && m.disp < 128 ? 1 : 2;
     if (m.index >= 0 || (m.base & 7) == 4) {
       byte(mod << 6 | reg | 4);
       byte(scale_bits(m.scale) << 6 | (m.index < 0 ? 4 : m.index & 7) << 3 | (m.base & 7));

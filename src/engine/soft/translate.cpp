@@ -138,31 +138,27 @@ void Translator::liveness() {
   }
 }
 
-bool Translator::unit_allowed(const Decoded& d) {
+/// The exception that the state of CR0, CR4 and XCR0 has this instruction raise, or -1.
+int Translator::unit_fault(const Decoded& d) const {
   const Mode m = source_.mode;
-  const auto raise = [&](u32 vector) {
-    exit_raise(d, vector);
-    return false;
-  };
+  const int no_device = m.has(mode_bits::cr0_ts) ? 7 : -1;
   switch (d.unit) {
-    case Unit::integer: return true;
+    case Unit::integer: return -1;
     case Unit::x87:
-      if (d.insn.mnemonic == ZYDIS_MNEMONIC_FWAIT) return m.has(mode_bits::cr0_mp) && m.has(mode_bits::cr0_ts) ? raise(7) : true;
-      return m.has(mode_bits::cr0_em) || m.has(mode_bits::cr0_ts) ? raise(7) : true;
-    case Unit::mmx:
-      if (m.has(mode_bits::cr0_em)) return raise(6);
-      return m.has(mode_bits::cr0_ts) ? raise(7) : true;
-    case Unit::sse:
-      if (m.has(mode_bits::cr0_em) || !m.has(mode_bits::sse)) return raise(6);
-      return m.has(mode_bits::cr0_ts) ? raise(7) : true;
-    case Unit::avx:
-      if (!m.has(mode_bits::avx)) return raise(6);
-      return m.has(mode_bits::cr0_ts) ? raise(7) : true;
-    case Unit::avx512:
-      if (!m.has(mode_bits::avx512)) return raise(6);
-      return m.has(mode_bits::cr0_ts) ? raise(7) : true;
+      if (d.insn.mnemonic == ZYDIS_MNEMONIC_FWAIT) return m.has(mode_bits::cr0_mp) ? no_device : -1;
+      return m.has(mode_bits::cr0_em) ? 7 : no_device;
+    case Unit::mmx: return m.has(mode_bits::cr0_em) ? 6 : no_device;
+    case Unit::sse: return m.has(mode_bits::cr0_em) || !m.has(mode_bits::sse) ? 6 : no_device;
+    case Unit::avx: return m.has(mode_bits::avx) ? no_device : 6;
+    case Unit::avx512: return m.has(mode_bits::avx512) ? no_device : 6;
   }
-  return true;
+  return -1;
+}
+
+bool Translator::unit_allowed(const Decoded& d) {
+  const int vector = unit_fault(d);
+  if (vector >= 0) exit_raise(d, static_cast<u32>(vector));
+  return vector < 0;
 }
 
 void Translator::begin(const Decoded& d) { side_.push_back({e_.size(), d.offset}); }
@@ -217,7 +213,11 @@ TranslateStatus Translator::translate(const CodeSource& source, Block*& out) {
   }
   entry_ = e_.size();
 
-  for (const Decoded& d : insns_) emit_insn(d);
+  for (std::size_t i = 0; i < insns_.size();) {
+    const std::size_t grouped = emit_group(i);
+    if (grouped == i) emit_insn(insns_[i]);
+    i = grouped == i ? i + 1 : grouped;
+  }
   if (!ended_) {
     begin(insns_.back());
     if (step || next_crosses_ || end_offset_ >= 4096) {

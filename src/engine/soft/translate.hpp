@@ -43,6 +43,7 @@ class Translator {
   void liveness();
   u32 peek_flags(u32 offset);
   void emit_insn(const Decoded& d);
+  [[nodiscard]] int unit_fault(const Decoded& d) const;
   bool unit_allowed(const Decoded& d);
   void begin(const Decoded& d);
   // translate_flow.cpp: exits
@@ -65,16 +66,27 @@ class Translator {
   void effective_address(const Insn& n, u32 next_offset, i64 extra_disp);
   void segment_base(u8 seg, unsigned size, bool write, u32 offset);
   void access(const Decoded& d, unsigned size, bool read, bool write, bool need_rcx, const Body& body);
+  void slow_path(const Decoded& d, u32 slow, u32 back, u32 desc, const std::function<void()>& address, const Body& body);
   void operand(const Decoded& d, bool need_rcx, const Body& body);
+  // translate_group.cpp: addresses of the form [base + displacement], one check for several of them
+  [[nodiscard]] bool based(const Insn& n) const;
+  u32 check_based(unsigned base, i32 disp, unsigned span, bool write, bool live);
+  void access_based(const Decoded& d, unsigned base, i32 disp, unsigned size, bool read, bool write, const Body& body);
+  [[nodiscard]] bool groupable(const Decoded& d, int& base, i32& disp, unsigned& size, bool& write) const;
+  std::size_t group_end(std::size_t first, int& base, i32& lo, i32& hi, bool& write) const;
+  std::size_t emit_group(std::size_t first);
+  void emit_grouped(const Decoded& d);
   void stack_address(int displacement, const Decoded& d, unsigned size, bool write);
   void push_value(const Decoded& d, const std::function<void()>& value_to_rcx);
   void stack(const Decoded& d);
+  void stack_load(const Decoded& d, const Body& body);
   void adjust_rsp(int by);
   // translate_native.cpp: re-encoding
   void native(const Decoded& d);
   void native_body(const Decoded& d, const HostMem* mem, int force_rcx_reg);
   void encode(const Decoded& d, const HostMem* mem, const int* host_of_operand, int forced_reg);
   void lea(const Decoded& d);
+  [[nodiscard]] bool simple_lea(const Insn& n) const;
   void bit_string(const Decoded& d);
   void save_flags();
   void restore_flags();

@@ -184,8 +184,7 @@ void Translator::call(const Decoded& d) {
 
 void Translator::ret(const Decoded& d) {
   const unsigned width = stack_width();
-  stack_address(0, d, width, false);
-  access(d, width, true, false, false, [this, width](HostMem m) { width == 8 ? e_.load(temp0, m) : e_.load32(temp0, m); });
+  stack_load(d, [this, width](HostMem m) { width == 8 ? e_.load(temp0, m) : e_.load32(temp0, m); });
   adjust_rsp(static_cast<int>(width + (d.imm_size ? d.insn.imm & 0xffff : 0)));
   exit_indirect();
 }

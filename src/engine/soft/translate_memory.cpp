@@ -123,16 +123,24 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
     }
   }
   const u32 back = e_.size();
+  const u32 desc = slow_desc(size, read, write, kind, d.masked, d.aligned, access_seg_ == x86::SS);
+  slow_path(d, slow, back, desc, [=, this] {
+    if (!live) e_.op_mem(0, true, {0x2b}, temp0, Emitter::gs(neg, temp1, 1));  // sub r11, [negtag]: the address again
+  }, body);
+}
+
+/// Out of line, when the code at `slow` jumps there: asks C++ for a host address, repeats `body` on it, writes back what went
+/// to the bounce buffer, and goes `back`. `address` leaves the linear address in R11.
+void Translator::slow_path(const Decoded& d, u32 slow, u32 back, u32 desc, const std::function<void()>& address, const Body& body) {
   const Decoded* insn = &d;
-  const bool stack = access_seg_ == x86::SS;
   stubs_.push_back([=, this] {
     e_.bind32(slow);
     side_.push_back({e_.size(), insn->offset});
-    if (!live) e_.op_mem(0, true, {0x2b}, temp0, Emitter::gs(neg, temp1, 1));  // sub r11, [negtag]: the address again
+    address();
     const u32 data = e_.lea_rip(temp1);
     exit_thunk(thunk_mem_slow);
     e_.bind32(data);
-    e_.imm32(slow_desc(size, read, write, kind, insn->masked, insn->aligned, stack));
+    e_.imm32(desc);
     e_.imm32(insn->offset);
     if (insn->masked) {  // 1 instead of an address: interpret it
       e_.lea(temp1, {temp0, -1, 1, -1});
@@ -143,7 +151,7 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
       e_.bind32(go);
     }
     body({temp0, -1, 1, 0});
-    if (write) {
+    if (desc & slow_write) {
       e_.load32(temp1, Emitter::gs(offsetof(SoftCpu, bounce_write)));
       const u32 done = e_.jrcxz();
       const u32 at = e_.lea_rip(temp1);
@@ -161,6 +169,11 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
 
 /// The ModRM memory operand of `d`.
 void Translator::operand(const Decoded& d, bool need_rcx, const Body& body) {
+  if (based(d.insn)) {
+    access_based(d, d.insn.base, static_cast<i32>(d.insn.disp), d.insn.mem_size ? d.insn.mem_size : 1, d.mem_read || !d.mem_write, d.mem_write,
+                 body);
+    return;
+  }
   effective_address(d.insn, d.offset + d.insn.length, 0);
   const unsigned size = d.insn.mem_size ? d.insn.mem_size : 1;
   segment_base(d.insn.seg, size, d.mem_write, d.offset);
@@ -176,19 +189,29 @@ void Translator::stack_address(int displacement, const Decoded& d, unsigned size
   segment_base(x86::SS, size, write, d.offset);
 }
 
+/// `body` reads one stack slot at the top.
+void Translator::stack_load(const Decoded& d, const Body& body) {
+  const unsigned width = stack_width();
+  if (source_.mode.is64()) return access_based(d, x86::RSP, 0, width, true, false, body);
+  stack_address(0, d, width, false);
+  access(d, width, true, false, false, body);
+}
+
 void Translator::adjust_rsp(int by) {
   source_.mode.is64() ? e_.lea(h_rsp, {h_rsp, -1, 1, by}) : e_.lea32(h_rsp, {h_rsp, -1, 1, by});
 }
 
 void Translator::push_value(const Decoded& d, const std::function<void()>& value_to_rcx) {
   const unsigned width = stack_width();
-  stack_address(-static_cast<int>(width), d, width, true);
   // RSP moves inside the body: when the store drops this very block, translated code is left right after it.
-  access(d, width, false, true, true, [this, value_to_rcx, width](HostMem m) {
+  const Body body = [this, value_to_rcx, width](HostMem m) {
     value_to_rcx();
     width == 8 ? e_.store(m, temp1) : e_.store32(m, temp1);
     adjust_rsp(-static_cast<int>(width));
-  });
+  };
+  if (source_.mode.is64()) return access_based(d, x86::RSP, -8, 8, false, true, body);
+  stack_address(-static_cast<int>(width), d, width, true);
+  access(d, width, false, true, true, body);
 }
 
 void Translator::stack(const Decoded& d) {
@@ -206,8 +229,7 @@ void Translator::stack(const Decoded& d) {
       push_value(d, [this, saved] { e_.load(temp1, saved); });
       return;
     case Kind::pop_reg:
-      stack_address(0, d, width, false);
-      access(d, width, true, false, false, [this, width](HostMem m) { width == 8 ? e_.load(temp0, m) : e_.load32(temp0, m); });
+      stack_load(d, [this, width](HostMem m) { width == 8 ? e_.load(temp0, m) : e_.load32(temp0, m); });
       if (d.insn.rm != x86::RSP) adjust_rsp(static_cast<int>(width));
       store_guest(d.insn.rm, temp0);
       return;

@@ -58,7 +58,7 @@ void Translator::native_body(const Decoded& d, const HostMem* mem, int forced) {
     } else {
       borrowed = h_rsi;
       e_.store(borrow_slot, h_rsi);
-      e_.mov(h_rsi, static_cast<HostReg>(mem->base));
+      e_.lea(h_rsi, *mem);
       address = {h_rsi, -1, 1, 0};
     }
   }
@@ -79,7 +79,7 @@ void Translator::native_body(const Decoded& d, const HostMem* mem, int forced) {
           t = temp0, r11_free = false;
         } else {
           for (unsigned r = 15; r >= 12; --r) {
-            if (!uses(d, r)) {
+            if (!uses(d, r) && !(mem && mem->index == static_cast<int>(r))) {
               t = static_cast<int>(r);
               break;
             }
@@ -206,7 +206,7 @@ void Translator::encode(const Decoded& d, const HostMem* mem, const int* place, 
   e_.byte(n.opcode);
   if (n.has_modrm) {
     if (mem) {
-      e_.modrm_mem(modrm_reg & 7, *mem);
+      e_.modrm_mem(modrm_reg & 7, *mem, d.encoding == Encoding::evex);
     } else {
       e_.byte(0xc0 | (modrm_reg & 7) << 3 | (modrm_rm & 7));
     }
@@ -214,12 +214,17 @@ void Translator::encode(const Decoded& d, const HostMem* mem, const int* place, 
   if (d.imm_size) e_.bytes(imm, d.imm_size);
 }
 
+/// LEA that is one LEA with other registers.
+bool Translator::simple_lea(const Insn& n) const {
+  const bool plain = n.addrsize != 2 && n.base != rip_reg && n.base != no_reg && !spilled(n.reg) && !spilled(n.base) &&
+                     (n.index == no_reg || !spilled(n.index));
+  return plain && (n.opsize == 4 || (n.opsize == 8 && n.addrsize == 8));
+}
+
 void Translator::lea(const Decoded& d) {
   const Insn& n = d.insn;
   const unsigned guest = n.reg;
-  const bool simple = n.addrsize != 2 && n.base != rip_reg && !spilled(guest) && (n.base == no_reg || !spilled(n.base)) &&
-                      (n.index == no_reg || !spilled(n.index)) && n.base != no_reg;
-  if (simple && (n.opsize == 4 || (n.opsize == 8 && n.addrsize == 8))) {
+  if (simple_lea(n)) {
     HostMem m;
     m.base = static_cast<i8>(host(n.base));
     m.disp = static_cast<i32>(n.disp);

@@ -14,7 +14,7 @@ enum class PlaceKind : u8 {
 struct Place {
   PlaceKind kind = PlaceKind::fault;
   u8* host = nullptr;
-  u64 gpa = 0;
+  u64 gpa = 0;  ///< unknown (all ones) for RAM that the inline TLB knew
 };
 /// Translates (TLB, then tables), fills the TLB. The result holds to the end of the page. For a read-modify-write ask
 /// for Access::write.

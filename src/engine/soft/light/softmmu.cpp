@@ -139,8 +139,7 @@ Place locate(SoftCpu& cpu, u64 linear, Access access, TlbKind kind) {
   const bool watch = cpu.heavy && access == Access::write;
   if (access != Access::fetch && !watch) {
     if (u8* host = quick(cpu, linear, 1, access == Access::write, kind)) {
-      const u64 gpa = cpu.tlb[kind][tlb_index(linear)].gpa | (linear & 0xfff);
-      return {PlaceKind::ram, host, gpa};
+      return {PlaceKind::ram, host, ~0ull};
     }
   }
   Place place = locate_slow(cpu, linear, access, kind);
@@ -149,7 +148,7 @@ Place locate(SoftCpu& cpu, u64 linear, Access access, TlbKind kind) {
 }
 
 u8* tlb_fill(SoftCpu& cpu, u64 linear, Access access, TlbKind kind, u64* gpa, bool* special) {
-  const Place place = locate(cpu, linear, access, kind);
+  const Place place = locate_slow(cpu, linear, access, kind);
   if (gpa) *gpa = place.gpa;
   if (special) *special = place.kind == PlaceKind::special;
   return place.kind == PlaceKind::ram ? place.host : nullptr;

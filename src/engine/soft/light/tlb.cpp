@@ -175,9 +175,11 @@ void tlb_flush_page_pcid(SoftCpu& cpu, u64 linear, unsigned pcid) {
 }
 
 void tlb_protect_gpa(SoftCpu& cpu, u64 gpa_page) {
+  const u64 host = reinterpret_cast<u64>(ram_page(cpu, gpa_page, false));
+  if (!host) return;
   const auto protect = [&](unsigned kind, u64 index) {
     TlbEntry& e = cpu.tlb[kind][index];
-    if (__atomic_load_n(&e.gpa, __ATOMIC_RELAXED) == gpa_page) put(e.negtag_write, miss_tag(index));
+    if (__atomic_load_n(&e.host, __ATOMIC_RELAXED) == host) put(e.negtag_write, miss_tag(index));
   };
   for (unsigned kind = 0; kind < tlb_kinds; kind++) {
     const u32 count = __atomic_load_n(&cpu.tlb_log_count[kind], __ATOMIC_ACQUIRE);
@@ -203,8 +205,8 @@ bool tlb_set(SoftCpu& cpu, TlbKind kind, u64 page, u64 gpa_page, u8* host, bool 
     if (!(flags & in_log)) log_entry(cpu.tlb_log_count[kind], cpu.tlb_log[kind], index);
     flags = static_cast<u8>((flags | in_log) & ~is_global);
   }
-  e.host = reinterpret_cast<u64>(host);
-  put(e.gpa, gpa_page);
+  put(e.host, reinterpret_cast<u64>(host));
+  put(e.addend, reinterpret_cast<u64>(host) - page);
   // Accesses to a page with a breakpoint on data are looked at one by one; its stores may meet any mark later.
   if ((cpu.s.dr7 & 0xff) && page_watched(cpu, page)) return !writable;
   put(e.negtag_read, 0 - page);
