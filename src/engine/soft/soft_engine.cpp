@@ -31,8 +31,9 @@ void record_write(CodeShared& shared, u64 gpa, u64 size) {
   const u64 last = (gpa + size - 1) >> 12;
   for (u64 page = gpa >> 12; page <= last && page < shared.page_limit; ++page) {
     if (!(__atomic_load_n(&shared.page_flags[page], __ATOMIC_SEQ_CST) & page_dirty_log)) continue;
-    __atomic_or_fetch(&shared.dirty_bits[page / 64], 1ull << (page % 64), __ATOMIC_SEQ_CST);
+    // In this order: between the two nobody can take the bit and leave the page unwatched.
     __atomic_and_fetch(&shared.page_flags[page], static_cast<u8>(~page_dirty_log), __ATOMIC_SEQ_CST);
+    __atomic_or_fetch(&shared.dirty_bits[page / 64], 1ull << (page % 64), __ATOMIC_SEQ_CST);
   }
 }
 
