@@ -260,4 +260,41 @@ void Queue::restore(state::Reader& in, memory::GuestMemory& memory, RingFeatures
   used_wrap_ = used_wrap;
 }
 
+void Queue::save_chain(state::Writer& out, const Chain& chain) const {
+  out.put(chain.id);
+  out.put(chain.slots);
+  out.put(static_cast<u16>(chain.readable.size()));
+  out.put(static_cast<u16>(chain.writable.size()));
+  for (const auto* list : {&chain.readable, &chain.writable}) {
+    for (const Segment& segment : *list) {
+      out.put(segment.gpa.value);
+      out.put(segment.length);
+    }
+  }
+}
+
+bool Queue::restore_chain(state::Reader& in, Chain& chain) {
+  chain.clear();
+  in.get(chain.id);
+  in.get(chain.slots);
+  const u16 readable = in.get<u16>(), writable = in.get<u16>();
+  bool good = enabled_ && chain.id < taken_.size() && !taken_[chain.id] && readable + writable > 0 &&
+              readable + writable <= static_cast<int>(most_segments) && chain.slots <= size_ - slots_in_flight_ &&
+              (chain.slots != 0) == features_.packed && in_flight_ < size_;
+  for (unsigned i = 0; good && i < readable + 0u + writable; ++i) {
+    const u64 address = in.get<u64>();
+    const u32 length = in.get<u32>();
+    const u16 flags = i < readable ? u16{0} : flag_write;
+    good = add_segment(chain, {address, length, flags, 0}).has_value();
+  }
+  if (!good) {
+    in.reject("a request in flight that cannot be");
+    return false;
+  }
+  taken_[chain.id] = true;
+  ++in_flight_;
+  slots_in_flight_ += chain.slots;
+  return true;
+}
+
 }  // namespace nagaya::virtio

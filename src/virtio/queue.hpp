@@ -70,7 +70,13 @@ class Queue {
   /// Whether a request waits (a guess that costs no fence).
   [[nodiscard]] bool has_work() const;
 
-  /// Only with nothing in flight.
+  /// Whether this request is in flight.
+  [[nodiscard]] bool holds(u16 id) const { return id < taken_.size() && taken_[id]; }
+
+  /// Requests in flight are not saved; a device that holds some at a pause saves each with save_chain, and takes it back
+  /// after restore with restore_chain.
+  void save_chain(state::Writer& out, const Chain& chain) const;
+  [[nodiscard]] bool restore_chain(state::Reader& in, Chain& chain);
   void save(state::Writer& out) const;
   /// Errors are told through in.reject(); the queue is then reset.
   void restore(state::Reader& in, memory::GuestMemory& memory, RingFeatures features);
