@@ -102,7 +102,11 @@ Result<std::unique_ptr<Guest>> Guest::create(const std::string& name, std::share
     guest->threads_.push_back(std::move(thread));
   }
   TRY(guest->chips_->connect(guest->threads_));
-  for (bus::Device* device : guest->chips_->devices()) device->pause();
+  for (bus::Device* device : guest->chips_->devices()) {
+    device->reset();
+    device->pause();
+  }
+  TRY(guest->chips_->check());
   return guest;
 }
 

@@ -7,6 +7,9 @@
 %include "common.inc"
 %include "faults64.inc"
         FAULTS64
+        mov al, 0xff                            ; nothing from the PICs: interrupts are on below
+        out 0x21, al
+        out 0xa1, al
         mov qword [resume], done
         mov [resume_rsp], rsp
         push DS_USER
