@@ -34,6 +34,19 @@ NAGAYA_GUEST_CODE(vmovdqa_odd, "stc\n vmovdqa 16(%rsi), %ymm1\n" EXIT);
 NAGAYA_GUEST_CODE(cmpxchg16_odd, "stc\n lock cmpxchg16b 8(%rsi)\n" EXIT);
 NAGAYA_GUEST_CODE(mxcsr_reserved, "movl $0x80001f80, (%rsi)\n ldmxcsr (%rsi)\n" EXIT);
 
+// With an exception pending, so that every processor keeps the pointers.
+NAGAYA_GUEST_CODE(x87_pointers, R"(
+  fninit
+  movw $0x37b, (%rsi)
+  fldcw (%rsi)
+  fld1
+  movq $0, 8(%rsi)
+  fdivl 8(%rsi)
+  fxsave64 0x100(%rsi)
+  fnstenv 0x300(%rsi)
+  fninit
+)" EXIT);
+
 namespace {
 
 using testing::SystemGuest;
@@ -85,6 +98,19 @@ TEST_P(Numeric, X87ExceptionsComeWithTheNextInstruction) {
   EXPECT_TRUE(out.gpr[RAX] & 0x84);  // ZE and ES
   expect(x87_store, 16, 15);
   EXPECT_EQ(g.at(SystemGuest::data_at + 8), 0u);
+}
+
+TEST_P(Numeric, X87PointersTellNothingOfThisProcess) {
+  s.cr0 |= 0x20;
+  g.code(x87_pointers);
+  out = g.go(s);
+  ASSERT_EQ(g.vector, -1);
+  const u64 data = SystemGuest::data_at;
+  EXPECT_TRUE(g.at<u16>(data + 0x102) & 0x80) << "ES";
+  EXPECT_LT(g.at(data + 0x108), SystemGuest::ram_size);
+  EXPECT_LT(g.at(data + 0x110), SystemGuest::ram_size);
+  EXPECT_LT(g.at<u32>(data + 0x30c), SystemGuest::ram_size);
+  EXPECT_LT(g.at<u32>(data + 0x314), SystemGuest::ram_size);
 }
 
 TEST_P(Numeric, SimdExceptions) {

@@ -34,6 +34,15 @@ void sanitize_xsave(x86::CpuState& s, u64 carried) {
   std::memcpy(&s.xsave[512], header, 64);
 }
 
+/// The x87 unit remembers where its last instruction and operand were: in this process, for re-encoded ones. No guest is told.
+void hide_host_pointers(x86::CpuState& s, const CodeCache& cache) {
+  u64 instruction;
+  std::memcpy(&instruction, &s.xsave[8], 8);
+  if (!cache.contains(instruction)) return;
+  std::memset(&s.xsave[6], 0, 2);   // FOP
+  std::memset(&s.xsave[8], 0, 16);  // FIP, FDP
+}
+
 bool set_gs_base(const SoftCpu* cpu) { return syscall(SYS_arch_prctl, ARCH_SET_GS, cpu) == 0; }
 
 }  // namespace
@@ -213,6 +222,7 @@ Exit SoftVcpu::run() {
     const bool has_insn = cpu.leave == Leave::heavy && cpu.insn;
     const Insn insn = has_insn ? *cpu.insn : Insn{};
     cpu.insn = nullptr;
+    hide_host_pointers(cpu.s, engine_.cache());
     engine_.end_guest();
     ++cpu.counters[2];
     switch (cpu.leave) {
