@@ -56,6 +56,44 @@ Result<proto::FwCfgItem> parse_fw_cfg(const std::string& text) {
   return item;
 }
 
+// "path=disk.qcow2,format=qcow2,readonly=on,serial=x". A path with a comma in it: write the comma twice.
+Result<proto::DiskConfig> parse_disk(const std::string& text) {
+  const auto bad = [&](std::string why) {
+    return fail(fmt::format("--disk {}", text), std::move(why), "write path=FILE,format=raw|qcow2,readonly=on|off,serial=TEXT");
+  };
+  std::vector<std::string> parts(1);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != ',') {
+      parts.back() += text[i];
+    } else if (i + 1 < text.size() && text[i + 1] == ',') {
+      parts.back() += text[i++];
+    } else {
+      parts.emplace_back();
+    }
+  }
+  proto::DiskConfig disk;
+  bool stated = false;
+  for (const std::string& part : parts) {
+    const std::size_t equals = part.find('=');
+    const std::string key = part.substr(0, equals), value = equals == std::string::npos ? "" : part.substr(equals + 1);
+    if (key == "path") {
+      disk.path = value;
+    } else if (key == "format") {
+      disk.format = value;
+      stated = true;
+    } else if (key == "readonly" && (value == "on" || value == "off")) {
+      disk.read_only = value == "on";
+    } else if (key == "serial") {
+      disk.serial = value;
+    } else {
+      return bad(fmt::format("'{}' is not understood", part));
+    }
+  }
+  if (disk.path.empty()) return bad("path= is missing");
+  if (!stated) return bad("format= is missing; it is never guessed, because a guest may have written what looks like another");
+  return disk;
+}
+
 Result<int> run(const Parsed& options) {
   TRY_ASSIGN(proto::VmConfig config, machine_from_options(options));
   if (options.has("dry-run")) {
@@ -88,6 +126,8 @@ std::vector<OptionSpec> options_of_run() {
        {"stdio", "stdout", "null", "pty", "file:", "unix:"}, false},
       {"--debug-exit", "", "port F4h ends the machine: value v gives exit code (v << 1) | 1"},
       {"--testdev", "", "test device for CPU test suites (interface of QEMU's pc-testdev)"},
+      {"--disk", "DISK", "virtio disk: path=FILE,format=raw|qcow2[,readonly=on][,serial=TEXT]", Completes::nothing, {}, false, true},
+      {"--rng", "", "virtio entropy device, fed by the host"},
       {"--fw-cfg", "ITEM", "firmware configuration item: name=opt/x,string=v or name=opt/x,file=path", Completes::nothing, {}, true, true},
       {"--no-reboot", "", "end when the guest resets or triple-faults, instead of starting it again"},
       {"--save-on-signal", "FILE", "SIGUSR1 saves the whole machine to FILE; it goes on", Completes::file},
@@ -146,6 +186,11 @@ Result<proto::VmConfig> machine_from_options(const Parsed& options) {
   }
   config.debug_exit = options.has("debug-exit");
   config.testdev = options.has("testdev");
+  for (const std::string& text : options.all("disk")) {
+    TRY_ASSIGN(proto::DiskConfig disk, parse_disk(text));
+    config.disks.push_back(std::move(disk));
+  }
+  config.rng = options.has("rng");
   for (const std::string& text : options.all("fw-cfg")) {
     TRY_ASSIGN(proto::FwCfgItem item, parse_fw_cfg(text));
     config.fw_cfg.push_back(std::move(item));

@@ -61,6 +61,7 @@ struct Board {
   bus::Resources resources;  ///< the machine's one allocator of addresses and interrupt lines
   bus::PciBus pci;
   std::vector<std::unique_ptr<bus::Device>> devices;
+  u8 next_pci_slot = 1;       ///< of bus 0
   chipset::Pm* pm = nullptr;  ///< the power button is there
 
   [[nodiscard]] bus::IrqLine line(unsigned gsi) { return bus::IrqLine(irqs, gsi); }

@@ -5,6 +5,7 @@
 #include <array>
 #include <string>
 
+#include "block/open.hpp"
 #include "chipset/host_bridge.hpp"
 #include "chipset/i8042.hpp"
 #include "chipset/pm.hpp"
@@ -16,6 +17,9 @@
 #include "devices/serial.hpp"
 #include "machine/board.hpp"
 #include "machine/fw_cfg_items.hpp"
+#include "virtio/blk/blk.hpp"
+#include "virtio/rng/rng.hpp"
+#include "virtio/virtio_pci.hpp"
 #include "x86/pc_layout.hpp"
 
 namespace nagaya::machine {
@@ -102,6 +106,30 @@ Result<> build_testdev(Slot s) {
   return s.io.mmio.add(pc::testdev_mmio_base, devices::PcTestdev::mmio_size, test.mmio(), "testdev memory");
 }
 
+Result<> add_virtio(Slot s, std::unique_ptr<virtio::VirtioDevice> device) {
+  auto& function = s.board.add(std::make_unique<virtio::VirtioPci>(std::move(device)));
+  if (s.board.next_pci_slot > 31) return fail(std::string(function.name()), "all 32 places of the PCI bus are taken");
+  return s.board.pci.add(function, {0, s.board.next_pci_slot++, 0});
+}
+
+Result<> build_disks(Slot s) {
+  for (std::size_t i = 0; i < s.config.disks.size(); ++i) {
+    const proto::DiskConfig& wanted = s.config.disks[i];
+    TRY_ASSIGN(const auto format, block::parse_format(wanted.format));
+    // The jail of the machine's process forbids io_uring.
+    TRY_ASSIGN(auto disk, block::open_disk({.path = wanted.path,
+                                            .format = format,
+                                            .read_only = wanted.read_only,
+                                            .io = block::IoMethod::threads}));
+    const unsigned queues = std::min(s.config.vcpus, 4u);
+    TRY(add_virtio(s, std::make_unique<virtio::Blk>(fmt::format("disk{}", i), s.board.memory, std::move(disk),
+                                                    virtio::BlkConfig{.queues = queues, .serial = wanted.serial})));
+  }
+  return {};
+}
+
+Result<> build_rng(Slot s) { return add_virtio(s, std::make_unique<virtio::Rng>("rng0", s.board.memory)); }
+
 struct Entry {
   bool (*wanted)(const VmConfig&, const CharEnds&);
   Result<> (*build)(Slot);
@@ -119,6 +147,8 @@ constexpr std::array catalogue = {
     Entry{[](const VmConfig&, const CharEnds& ends) { return ends.debug_console != nullptr; }, build_debug_console},
     Entry{[](const VmConfig& c, const CharEnds&) { return c.debug_exit; }, build_debug_exit},
     Entry{[](const VmConfig& c, const CharEnds&) { return c.testdev; }, build_testdev},
+    Entry{[](const VmConfig& c, const CharEnds&) { return !c.disks.empty(); }, build_disks},
+    Entry{[](const VmConfig& c, const CharEnds&) { return c.rng; }, build_rng},
 };
 
 }  // namespace

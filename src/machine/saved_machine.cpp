@@ -102,6 +102,12 @@ proto::VmConfig config_for_restore(const proto::VmConfig& saved, const proto::Vm
   for (std::size_t i = 0; i < out.serial.size(); ++i) {
     out.serial[i] = i < asked.serial.size() ? asked.serial[i] : proto::CharConfig{};
   }
+  // The same disks may lie elsewhere now; what is not named is where it was.
+  for (std::size_t i = 0; i < out.disks.size() && i < asked.disks.size(); ++i) {
+    const std::string serial = out.disks[i].serial;
+    out.disks[i] = asked.disks[i];
+    out.disks[i].serial = serial;
+  }
   if (out.debug_console) out.debug_console = asked.debug_console.value_or(proto::CharConfig{});
   return out;
 }

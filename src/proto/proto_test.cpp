@@ -19,6 +19,7 @@ VmConfig full() {
   c.debug_console = CharConfig{CharConfig::Type::stdout_only, ""};
   c.debug_exit = c.testdev = c.no_reboot = c.decompress_in_guest = true;
   c.fw_cfg = {{"opt/a", "text", ""}, {"opt/b", std::nullopt, "file"}};
+  c.disks = {{"d", "qcow2", true, "root"}, {"e"}}, c.rng = true;
   c.save_file = "s", c.save_then_exit = true, c.control = "/tmp/x";
   return c;
 }
@@ -46,6 +47,10 @@ TEST(VmConfig, SaysWhatIsWrong) {
       {R"({"kernel":"k","serial":[{"type":"file"}]})", "needs a 'path'"},
       {R"({"kernel":"k","serial":[{"type":"stdio"},{"type":"stdio"}]})", "only one port"},
       {R"({"kernel":"k","serial":{}})", "must be a list"},
+      {R"({"kernel":"k","disks":{}})", "must be a list"},
+      {R"({"kernel":"k","disks":[{"format":"raw"}]})", "needs a 'path'"},
+      {R"({"kernel":"k","disks":[{"path":"d","format":"vmdk"}]})", "one of raw, qcow2"},
+      {R"({"kernel":"k","disks":[{"path":"d","serial":"123456789012345678901"}]})", "at most 20"},
       {R"({"kernel":"k","name":"../x"})", "name '../x'"},
       {R"({"kernel":"k","fw_cfg":[{"name":"a"}]})", "either 'string' or 'file'"},
       {R"({"initrd":"i","firmware":"f"})", "need a kernel"},

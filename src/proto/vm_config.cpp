@@ -12,6 +12,8 @@ constexpr std::array<std::string_view, 6> char_types = {"null", "stdio", "stdout
 constexpr std::array<std::string_view, 3> engines = {"auto", "kvm", "soft"};
 constexpr std::array<std::string_view, 3> cpus = {"portable", "host", "common"};
 constexpr std::array<std::string_view, 5> protocols = {"auto", "linux64", "linux32", "pvh", "multiboot"};
+constexpr std::array<std::string_view, 2> disk_formats = {"raw", "qcow2"};
+constexpr std::size_t most_disks = 16, longest_serial = 20;
 constexpr u64 least_memory = 2 * MiB, most_memory = 1024 * GiB;
 constexpr unsigned most_vcpus = 255;
 constexpr std::size_t most_serial_ports = 4;
@@ -74,6 +76,37 @@ Result<FwCfgItem> fw_cfg_from(const nlohmann::json& value) {
   return out;
 }
 
+nlohmann::ordered_json disk_json(const DiskConfig& disk) {
+  nlohmann::ordered_json out = {{"path", disk.path}, {"format", disk.format}, {"readonly", disk.read_only}};
+  if (!disk.serial.empty()) out["serial"] = disk.serial;
+  return out;
+}
+
+Result<DiskConfig> disk_from(const nlohmann::json& value) {
+  if (!value.is_object()) return fail("disks", "each must be an object");
+  Fields fields(value, "disks");
+  DiskConfig out;
+  fields.text("path", out.path);
+  fields.text("format", out.format);
+  fields.flag("readonly", out.read_only);
+  fields.text("serial", out.serial);
+  TRY(fields.finish());
+  return out;
+}
+
+Result<> check_disks(const std::vector<DiskConfig>& disks) {
+  if (disks.size() > most_disks) return fail("disks", fmt::format("more than {}", most_disks));
+  for (const DiskConfig& disk : disks) {
+    if (disk.path.empty()) return fail("disks", "a disk needs a 'path'");
+    TRY(check_path("disks", disk.path));
+    TRY(one_of("disk format", disk.format, disk_formats));
+    if (disk.serial.size() > longest_serial || !std::ranges::all_of(disk.serial, [](char c) { return c > ' ' && c < 127; })) {
+      return fail("disk serial", "at most 20 printable characters");
+    }
+  }
+  return {};
+}
+
 bool plain_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && name[0] != '-' && name[0] != '.' &&
          std::ranges::all_of(name, [](char c) {
@@ -97,6 +130,7 @@ Result<> check_devices(const VmConfig& c) {
       return fail("debug_console", "it has output only: null, stdio, stdout or file");
     }
   }
+  TRY(check_disks(c.disks));
   for (const FwCfgItem& item : c.fw_cfg) {
     if (item.name.empty() || item.name.size() > 55 || item.name.find('\0') != std::string::npos) {
       return fail(fmt::format("fw_cfg name '{}'", item.name), "it must have 1 to 55 characters");
@@ -158,6 +192,11 @@ std::string VmConfig::to_json() const {
   out["debug_exit"] = debug_exit;
   out["testdev"] = testdev;
   out["no_reboot"] = no_reboot;
+  if (!disks.empty()) {
+    out["disks"] = nlohmann::ordered_json::array();
+    for (const DiskConfig& disk : disks) out["disks"].push_back(disk_json(disk));
+  }
+  if (rng) out["rng"] = true;
   if (!fw_cfg.empty()) {
     out["fw_cfg"] = nlohmann::ordered_json::array();
     for (const FwCfgItem& item : fw_cfg) {
@@ -203,6 +242,14 @@ Result<VmConfig> VmConfig::from_json(std::string_view text) {
   fields.flag("debug_exit", out.debug_exit);
   fields.flag("testdev", out.testdev);
   fields.flag("no_reboot", out.no_reboot);
+  if (const auto* disks = fields.take("disks")) {
+    if (!disks->is_array()) return fail("machine configuration", "'disks' must be a list");
+    for (const auto& disk : *disks) {
+      TRY_ASSIGN(auto one, disk_from(disk));
+      out.disks.push_back(std::move(one));
+    }
+  }
+  fields.flag("rng", out.rng);
   if (const auto* items = fields.take("fw_cfg")) {
     if (!items->is_array()) return fail("machine configuration", "'fw_cfg' must be a list");
     for (const auto& item : *items) {

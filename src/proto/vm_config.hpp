@@ -7,6 +7,7 @@
 //    "firmware": "", "restore": "",
 //    "serial": [{"type": "stdio"}, {"type": "file", "path": "log"}],
 //    "debug_exit": false, "debug_console": {"type": "stdio"}, "testdev": false, "no_reboot": false,
+//    "disks": [{"path": "disk.qcow2", "format": "qcow2", "readonly": false, "serial": "root"}], "rng": true,
 //    "fw_cfg": [{"name": "opt/x", "string": "v"}, {"name": "opt/y", "file": "path"}],
 //    "save_file": "machine.state", "save_then_exit": true, "control": "/run/vm.sock", "name": "vm"}
 //
@@ -44,6 +45,15 @@ struct FwCfgItem {
   bool operator==(const FwCfgItem&) const = default;
 };
 
+/// A virtio disk. The format is stated, never guessed from content, which may be a guest's.
+struct DiskConfig {
+  std::string path{};
+  std::string format = "raw";  ///< raw, qcow2
+  bool read_only = false;
+  std::string serial{};  ///< at most 20 printable characters
+  bool operator==(const DiskConfig&) const = default;
+};
+
 struct VmConfig {
   std::string name = "vm";  ///< letters, digits, '-', '_', '.'; for messages and the process title
   u64 memory = 256 * MiB;   ///< bytes; a multiple of 1 MiB, 2 MiB to 1 TiB
@@ -62,6 +72,8 @@ struct VmConfig {
   std::optional<CharConfig> debug_console{};
   bool debug_exit = false, testdev = false;
   bool no_reboot = false;  ///< a reset or triple fault ends the machine instead of restarting it
+  std::vector<DiskConfig> disks{};  ///< at most 16
+  bool rng = false;                 ///< a virtio entropy device
   std::vector<FwCfgItem> fw_cfg{};
   std::string save_file{};      ///< where SIGUSR1 saves the machine
   bool save_then_exit = false;  ///< … and whether it ends then
