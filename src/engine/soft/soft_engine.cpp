@@ -86,6 +86,10 @@ Result<> SoftEngine::set_memory(std::span<const MemoryRegion> regions) {
         r.gpa.value + r.size > 1ull << 46)
       return fail("cannot map guest memory", "a region is empty, misaligned or too high");
     end = std::max(end, r.gpa.value + r.size);
+    for (const auto& other : regions.first(static_cast<std::size_t>(&r - regions.data()))) {
+      if (r.gpa.value < other.gpa.value + other.size && other.gpa.value < r.gpa.value + r.size)
+        return fail("cannot map guest memory", "regions overlap");
+    }
   }
   Result<> outcome{};
   exclusive([&] {
