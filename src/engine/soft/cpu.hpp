@@ -28,7 +28,7 @@ struct TlbEntry {
   u64 host;
   u64 addend;  ///< host - linear page: what to add to a linear address
 };
-inline constexpr unsigned tlb_bits = 12;
+inline constexpr unsigned tlb_bits = 13;
 inline constexpr unsigned tlb_entries = 1u << tlb_bits;
 constexpr u64 tlb_index(u64 linear) { return linear >> 12 & (tlb_entries - 1); }
 /// Not of a neighbouring page: an operand that runs into the next page must not find its tag there.
