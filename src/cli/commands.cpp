@@ -9,6 +9,7 @@
 #include "cli/parse.hpp"
 #include "cli/run_command.hpp"
 #include "cli/version.hpp"
+#include "cli/volume_command.hpp"
 
 namespace nagaya::cli {
 
@@ -48,7 +49,7 @@ CommandSpec help_command() {
                        {"nagaya help --man | man -l -", "read the manual page"}},
           .options = {{"--man", "", "print the manual page nagaya(1)"},
                       {"COMMAND", "COMMAND", "the command to explain", Completes::words,
-                       {"run", "doctor", "version", "completion", "help"}, false}},
+                       {"run", "volume", "doctor", "version", "completion", "help"}, false}},
           .run = [](const Parsed& options) -> Result<int> {
             if (options.has("man")) {
               print(manual_page());
@@ -66,7 +67,7 @@ CommandSpec help_command() {
 }  // namespace
 
 const std::vector<CommandSpec>& commands() {
-  static const std::vector<CommandSpec> table{run_command(), doctor_command(), version_command(), completion_command(), help_command()};
+  static const std::vector<CommandSpec> table{run_command(), volume_command(), doctor_command(), version_command(), completion_command(), help_command()};
   return table;
 }
 

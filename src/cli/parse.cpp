@@ -53,7 +53,7 @@ Result<Parsed> parse_arguments(const CommandSpec& command, std::span<const std::
       // One value per mention; an option may be given again, the last one counts unless it repeats.
       handle->type_size(1)->expected(option.positional() && option.repeats ? -1 : 1);
       // Else CLI11 would read "[a,b]" as a list.
-      handle->allow_extra_args(false);
+      handle->allow_extra_args(option.positional() && option.repeats);
       if (!option.positional()) {
         handle->multi_option_policy(option.repeats ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
       }
