@@ -43,7 +43,6 @@ struct TableRegister {
 struct Msrs {
   u64 efer = 0;
   u64 star = 0, lstar = 0, cstar = 0, sfmask = 0;
-  u64 fs_base_unused = 0;  // FS/GS bases live in the segment registers
   u64 kernel_gs_base = 0;
   u64 sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
   u64 tsc = 0, tsc_aux = 0, tsc_adjust = 0;

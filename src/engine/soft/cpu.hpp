@@ -153,7 +153,6 @@ struct SoftCpu {
   bool heavy;      ///< true while C++ may touch vector registers, call devices and the system
   bool need_heavy;  ///< set by a light helper that met something only heavy code can do (MMIO, APIC MSR)
   bool code_dropped;  ///< the block that runs was invalidated by its own store: leave after this instruction
-  bool in_delivery;
   bool stepping;      ///< the block that runs is a single instruction (interrupt shadow, TF, breakpoints)
   bool step_trap;     ///< TF was set when it began
   bool shadow_served; ///< it runs in an interrupt shadow: no MOV SS makes another one

@@ -18,7 +18,6 @@ enum class Kind : u8 {
   jmp_rel, jcc_rel, jmp_rm, call_rel, call_rm, ret,
   jcxz, loop,       ///< JRCXZ family; LOOP/LOOPE/LOOPNE
   bit_string,       ///< BT family with a register bit offset into memory
-  flag_fixed,       ///< CLI, STI and friends with an inline form
 };
 
 /// Which unit an instruction uses, for the CR0/CR4/XCR0 checks before it.

@@ -168,8 +168,7 @@ void Translator::emit_insn(const Decoded& d) {
   switch (d.kind) {
     case Kind::nothing: return;
     case Kind::undefined: exit_raise(d, d.insn.length > 15 ? 13 : 6); return;
-    case Kind::execute:
-    case Kind::flag_fixed: exit_execute(d); return;
+    case Kind::execute: exit_execute(d); return;
     case Kind::execute_inline: execute_inline(d); return;
     case Kind::native:
       if (unit_allowed(d)) native(d);

@@ -83,7 +83,7 @@ class Translator {
   void adjust_rsp(int by);
   // translate_native.cpp: re-encoding
   void native(const Decoded& d);
-  void native_body(const Decoded& d, const HostMem* mem, int force_rcx_reg);
+  void native_body(const Decoded& d, const HostMem* mem);
   void encode(const Decoded& d, const HostMem* mem, const int* host_of_operand, int forced_reg);
   void lea(const Decoded& d);
   [[nodiscard]] bool simple_lea(const Insn& n) const;

@@ -174,9 +174,9 @@ void Translator::emit_grouped(const Decoded& d) {
   const HostMem below = based_operand(h_rsp, -8), top = based_operand(h_rsp, 0);
   switch (d.kind) {
     case Kind::native: {
-      if (!d.insn.has_mem) return native_body(d, nullptr, -1);
+      if (!d.insn.has_mem) return native_body(d, nullptr);
       const HostMem m = based_operand(host(d.insn.base), static_cast<i32>(d.insn.disp));
-      return native_body(d, &m, -1);
+      return native_body(d, &m);
     }
     case Kind::push_reg:
       if (spilled(d.insn.rm)) {

@@ -27,14 +27,13 @@ bool uses(const Decoded& d, unsigned guest) {
 }  // namespace
 
 void Translator::native(const Decoded& d) {
-  if (!d.insn.has_mem) return native_body(d, nullptr, -1);
+  if (!d.insn.has_mem) return native_body(d, nullptr);
   const bool need_rcx = d.rcx_in || d.rcx_out || has_spilled(d) || has_high8(d);
-  operand(d, need_rcx, [this, &d](HostMem m) { native_body(d, &m, -1); });
+  operand(d, need_rcx, [this, &d](HostMem m) { native_body(d, &m); });
 }
 
 /// Emits `d` with its operands placed. `mem`: the host address, in R11 (and RCX when that is free of other uses).
-/// `forced`: a host register to encode for ModRM.reg (bit_string), or -1.
-void Translator::native_body(const Decoded& d, const HostMem* mem, int forced) {
+void Translator::native_body(const Decoded& d, const HostMem* mem) {
   const bool high8 = has_high8(d);
   bool rcx_in = d.rcx_in, rcx_out = d.rcx_out;
   int place[4] = {-1, -1, -1, -1};
@@ -46,7 +45,7 @@ void Translator::native_body(const Decoded& d, const HostMem* mem, int forced) {
       if (g.reg == 1) rcx_in = true, rcx_out = rcx_out || g.write;
     }
   }
-  const bool rcx_busy = rcx_in || rcx_out || forced == h_rcx;
+  const bool rcx_busy = rcx_in || rcx_out;
   HostMem address;
   int borrowed = -1;  // host register saved in scratch[1] around the instruction
   const HostMem borrow_slot = Emitter::gs(offsetof(SoftCpu, scratch) + 8);
@@ -95,7 +94,7 @@ void Translator::native_body(const Decoded& d, const HostMem* mem, int forced) {
     }
   }
   if (rcx_in) e_.mov(temp1, h_r10);
-  encode(d, mem ? &address : nullptr, place, forced);
+  encode(d, mem ? &address : nullptr, place, -1);
   if (rcx_out) e_.mov(h_r10, temp1);
   if (!high8) {
     for (unsigned i = 0; i < d.gpr_count; ++i) {
@@ -105,6 +104,7 @@ void Translator::native_body(const Decoded& d, const HostMem* mem, int forced) {
   if (borrowed >= 0) e_.load(static_cast<HostReg>(borrowed), borrow_slot);
 }
 
+/// `forced`: a host register to encode for ModRM.reg (bit_string), or -1.
 void Translator::encode(const Decoded& d, const HostMem* mem, const int* place, int forced) {
   const Insn& n = d.insn;
   int reg = -1, rm = -1, op_reg = -1, vvvv = -1;
