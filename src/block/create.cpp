@@ -74,6 +74,7 @@ Result<qcow2::Header> plan_qcow2(const CreateOptions& options, u64 size) {
 
 Result<> create_image(const CreateOptions& options) {
   const std::string what = fmt::format("cannot create '{}'", options.path);
+  if (import_only(options.format)) return fail(what, fmt::format("format '{}' is for import only", format_name(options.format)), "raw or qcow2");
   u64 size = options.size.value_or(0);
   if (!options.backing_path.empty()) {
     if (options.format != Format::qcow2) return fail(what, "only qcow2 images have backing files");

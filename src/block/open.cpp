@@ -5,6 +5,7 @@
 #include <array>
 #include <filesystem>
 
+#include "block/foreign_image.hpp"
 #include "block/open_image.hpp"
 #include "block/pool_disk.hpp"
 #include "block/raw.hpp"
@@ -15,7 +16,9 @@ namespace {
 
 constexpr unsigned max_depth = 64;  // of backing chains
 
-constexpr std::array names{std::pair{Format::raw, std::string_view("raw")}, std::pair{Format::qcow2, std::string_view("qcow2")}};
+constexpr std::array names{std::pair{Format::raw, std::string_view("raw")}, std::pair{Format::qcow2, std::string_view("qcow2")},
+                           std::pair{Format::vmdk, std::string_view("vmdk")}, std::pair{Format::vhd, std::string_view("vhd")},
+                           std::pair{Format::vhdx, std::string_view("vhdx")}};
 
 Result<std::unique_ptr<Image>> open_file(File file, Format format, const OpenOptions& options, unsigned depth, bool for_check);
 
@@ -61,6 +64,7 @@ Result<std::unique_ptr<Image>> open_below(const std::string& image, const std::s
     return fail(fmt::format("cannot open '{}'", image), fmt::format("its backing chain has more than {} images, or is a ring", max_depth));
   }
   TRY_ASSIGN(File file, find_backing(image, path, allowed));
+  if (import_only(format)) return fail(fmt::format("cannot use '{}' as backing file", path), "its format is for import only");
   OpenOptions below{.path = file.name(), .format = format, .read_only = true, .allowed_backing = allowed};
   return open_file(std::move(file), format, below, depth + 1, false);
 }
@@ -106,7 +110,7 @@ std::string_view format_name(Format format) {
 Result<Format> parse_format(std::string_view name) {
   for (const auto& [format, known] : names)
     if (known == name) return format;
-  return fail(fmt::format("'{}' is no image format", name), {}, "raw or qcow2");
+  return fail(fmt::format("'{}' is no image format", name), {}, "raw, qcow2; for import also vmdk, vhd, vhdx");
 }
 
 Result<std::unique_ptr<Image>> open_backing(const std::string& image, const std::string& path, Format format,
@@ -115,6 +119,10 @@ Result<std::unique_ptr<Image>> open_backing(const std::string& image, const std:
 }
 
 Result<std::unique_ptr<Image>> open_image(const OpenOptions& options) {
+  if (import_only(options.format)) {
+    if (!options.read_only) return fail(fmt::format("cannot write '{}'", options.path), "images of this format are only read", "convert it first: nagaya volume convert");
+    return options.format == Format::vmdk ? open_vmdk(options.path) : open_vhd(options.path);
+  }
   TRY_ASSIGN(File file, File::open(options.path, options.read_only ? Access::read_only : Access::read_write));
   return open_file(std::move(file), options.format, options, 0, false);
 }
@@ -125,6 +133,9 @@ Result<std::unique_ptr<qcow2::Qcow2Image>> open_qcow2(const OpenOptions& options
 }
 
 Result<std::unique_ptr<Disk>> open_disk(const OpenOptions& options) {
+  if (import_only(options.format)) {
+    return fail(fmt::format("cannot use '{}' as a disk", options.path), "images of this format are for import only", "convert it first: nagaya volume convert");
+  }
   TRY_ASSIGN(std::unique_ptr<Image> image, open_image(options));
   std::unique_ptr<Disk> disk;
   if (options.format == Format::raw && options.io != IoMethod::threads) {

@@ -11,7 +11,9 @@
 
 namespace nagaya::block {
 
-enum class Format : u8 { raw, qcow2 };
+/// VMDK, VHD and VHDX are read for import only: open_disk() and create_image() refuse them.
+enum class Format : u8 { raw, qcow2, vmdk, vhd, vhdx };
+[[nodiscard]] constexpr bool import_only(Format format) { return format > Format::qcow2; }
 [[nodiscard]] std::string_view format_name(Format format);
 /// The error lists the known names.
 Result<Format> parse_format(std::string_view name);

@@ -125,6 +125,38 @@ TEST_F(QemuImg, AgreesAboutTheMap) {
   }
 }
 
+TEST_F(QemuImg, OtherFormatsAreImported) {
+  struct Kind {
+    Format format;
+    const char* options;
+  };
+  const Kind kinds[] = {{Format::vmdk, "-O vmdk"},
+                        {Format::vmdk, "-O vmdk -o subformat=streamOptimized"},
+                        {Format::vmdk, "-O vmdk -o subformat=monolithicFlat"},
+                        {Format::vhd, "-O vpc -o force_size=on"},
+                        {Format::vhd, "-O vpc -o subformat=fixed,force_size=on"},
+                        {Format::vhdx, "-O vhdx"}};
+  int number = 0;
+  for (const Kind& kind : kinds) {
+    const std::string name = fmt::format("f{}", number++), raw = name + ".raw";
+    ASSERT_EQ(shell(fmt::format("qemu-img convert -q -f raw {} {} {}", kind.options, path("plain"), path(name))), 0);
+    ASSERT_FINE(convert_image({.from = {.path = path(name), .format = kind.format}, .to = {.path = path(raw), .format = Format::raw}}));
+    expect_same(raw, "raw");
+    EXPECT_FALSE(open_image({.path = path(name), .format = kind.format}));
+    EXPECT_FALSE(open_disk({.path = path(name), .format = kind.format, .read_only = true}));
+    // Cut short, it is an error or reads as something, but never a crash.
+    ASSERT_EQ(shell(fmt::format("truncate -s 70000 {}", path(name))), 0);
+    (void)convert_image({.from = {.path = path(name), .format = kind.format}, .to = {.path = path(raw + "2"), .format = Format::raw}});
+  }
+  // Data files elsewhere are not read.
+  ASSERT_EQ(shell(fmt::format("qemu-img create -q -f vmdk -o subformat=monolithicFlat {} 1M", path("flat.vmdk"))), 0);
+  ASSERT_TRUE(open_image({.path = path("flat.vmdk"), .format = Format::vmdk, .read_only = true}));
+  ASSERT_EQ(shell(fmt::format("sed -i 's#\"flat-flat.vmdk\"#\"/etc/passwd\"#' {}", path("flat.vmdk"))), 0);
+  EXPECT_FALSE(open_image({.path = path("flat.vmdk"), .format = Format::vmdk, .read_only = true}));
+  ASSERT_EQ(shell(fmt::format("sed -i 's#/etc/passwd#link#' {0}/flat.vmdk && ln -s /etc/passwd {0}/link", folder_.path())), 0);
+  EXPECT_FALSE(open_image({.path = path("flat.vmdk"), .format = Format::vmdk, .read_only = true}));
+}
+
 TEST_F(QemuImg, SharesSnapshots) {
   ASSERT_FINE(convert_image({.from = {.path = path("plain")}, .to = {.path = path("c")}}));
   {

@@ -85,6 +85,9 @@ Result<int> info(const Parsed& options) {
     TRY_ASSIGN(const auto image, block::open_image(open));
     row("size", format_size(image->size()));
     row("disk use", format_size(static_cast<block::RawImage&>(*image).file().allocated()));
+  } else if (block::import_only(open.format)) {
+    TRY_ASSIGN(const auto image, block::open_image(open));
+    row("size", format_size(image->size()));
   } else {
     TRY_ASSIGN(const auto image, block::open_qcow2(open));
     const auto& h = image->header();
@@ -111,7 +114,7 @@ Result<int> check(const Parsed& options) {
   TRY_ASSIGN(const auto words, words_of(options, {"FILE"}));
   const bool repair = options.has("repair");
   TRY_ASSIGN(const block::OpenOptions open, source(options, words[0], !repair));
-  if (open.format == Format::raw) return fail(fmt::format("cannot check '{}'", words[0]), "a raw image has nothing to check");
+  if (open.format != Format::qcow2) return fail(fmt::format("cannot check '{}'", words[0]), "only qcow2 images can be checked");
   TRY_ASSIGN(const auto image, block::open_qcow2(open, repair));
   TRY_ASSIGN(const auto report, image->check(repair));
   for (const std::string& message : report.messages) print(message + "\n");
@@ -207,7 +210,8 @@ CommandSpec volume_command() {
       .options = {{"ACTION", "ACTION", "what to do: create, info, check, resize, convert or snapshot", Completes::words,
                    {"create", "info", "check", "resize", "convert", "snapshot"}},
                   {"ARGUMENT", "ARGUMENT", "the image file, then a size (create, resize) or the new file (convert)", Completes::file, {}, false, true},
-                  {"--format", "FORMAT", "format of the image: raw or qcow2; never guessed from its content", Completes::words, formats},
+                  {"--format", "FORMAT", "format of the image, never guessed from its content: raw, qcow2; convert also reads vmdk, vhd, vhdx", Completes::words,
+                   {"raw", "qcow2", "vmdk", "vhd", "vhdx"}},
                   {"--to-format", "FORMAT", "convert: format of the new image", Completes::words, formats},
                   {"--backing", "FILE", "create: the image below, as seen from the new image's folder", Completes::file},
                   {"--backing-format", "FORMAT", "format of the backing file where the image does not state it", Completes::words, formats},
