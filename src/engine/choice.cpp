@@ -13,11 +13,13 @@ Result<EnginePreference> parse_engine_preference(std::string_view text) {
 
 Result<EngineChoice> choose_engine(EnginePreference preference, const ProbeResult& kvm) {
   switch (preference) {
-    case EnginePreference::soft: return EngineChoice{"soft", "asked for"};
+    case EnginePreference::soft:
+      return EngineChoice{"soft", "asked for"};
     case EnginePreference::kvm:
       if (!kvm.usable()) return fail("the KVM engine cannot be used", kvm.line(), "use --engine soft");
       return EngineChoice{"kvm", kvm.verdict == ProbeVerdict::fast ? "asked for" : "asked for, although " + kvm.line()};
-    case EnginePreference::automatic: break;
+    case EnginePreference::automatic:
+      break;
   }
   return EngineChoice{kvm.verdict == ProbeVerdict::fast ? "kvm" : "soft", kvm.line()};
 }

@@ -8,7 +8,8 @@ namespace {
 ProbeResult probe(ProbeVerdict verdict) { return {.verdict = verdict, .why = "because", .mips = 1, .missing = "INT3"}; }
 
 TEST(EngineChoice, AutomaticTakesKvmOnlyWhereFastAndComplete) {
-  for (const auto verdict : {ProbeVerdict::absent, ProbeVerdict::refused, ProbeVerdict::emulates_kernel, ProbeVerdict::incomplete})
+  for (const auto verdict :
+       {ProbeVerdict::absent, ProbeVerdict::refused, ProbeVerdict::emulates_kernel, ProbeVerdict::incomplete})
     EXPECT_EQ(choose_engine(EnginePreference::automatic, probe(verdict))->name, "soft");
   EXPECT_EQ(choose_engine(EnginePreference::automatic, probe(ProbeVerdict::fast))->name, "kvm");
 }

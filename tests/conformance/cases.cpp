@@ -38,13 +38,20 @@ struct Feature {
   unsigned bit;
 };
 constexpr Feature features[] = {
-    {"x2apic", 1, &x86::CpuidEntry::ecx, 21},   {"xsave", 1, &x86::CpuidEntry::ecx, 26},
-    {"avx", 1, &x86::CpuidEntry::ecx, 28},      {"pcid", 1, &x86::CpuidEntry::ecx, 17},
-    {"smep", 7, &x86::CpuidEntry::ebx, 7},      {"smap", 7, &x86::CpuidEntry::ebx, 20},
-    {"invpcid", 7, &x86::CpuidEntry::ebx, 10},  {"fsgsbase", 7, &x86::CpuidEntry::ebx, 0},
-    {"umip", 7, &x86::CpuidEntry::ecx, 2},      {"pdpe1gb", 0x80000001, &x86::CpuidEntry::edx, 26},
-    {"rdtscp", 0x80000001, &x86::CpuidEntry::edx, 27}, {"syscall", 0x80000001, &x86::CpuidEntry::edx, 11},
-    {"sep", 1, &x86::CpuidEntry::edx, 11},      {"deadline", 1, &x86::CpuidEntry::ecx, 24},
+    {"x2apic", 1, &x86::CpuidEntry::ecx, 21},
+    {"xsave", 1, &x86::CpuidEntry::ecx, 26},
+    {"avx", 1, &x86::CpuidEntry::ecx, 28},
+    {"pcid", 1, &x86::CpuidEntry::ecx, 17},
+    {"smep", 7, &x86::CpuidEntry::ebx, 7},
+    {"smap", 7, &x86::CpuidEntry::ebx, 20},
+    {"invpcid", 7, &x86::CpuidEntry::ebx, 10},
+    {"fsgsbase", 7, &x86::CpuidEntry::ebx, 0},
+    {"umip", 7, &x86::CpuidEntry::ecx, 2},
+    {"pdpe1gb", 0x80000001, &x86::CpuidEntry::edx, 26},
+    {"rdtscp", 0x80000001, &x86::CpuidEntry::edx, 27},
+    {"syscall", 0x80000001, &x86::CpuidEntry::edx, 11},
+    {"sep", 1, &x86::CpuidEntry::edx, 11},
+    {"deadline", 1, &x86::CpuidEntry::ecx, 24},
 };
 
 }  // namespace
@@ -77,8 +84,8 @@ std::string difference(const Case& which, End end, const std::string& detail, co
   const auto [got, wanted] = std::ranges::mismatch(log, which.log);
   if (got == log.end() && wanted == which.log.end()) return text;
   if (log.size() <= 40) text += fmt::format("log: {}\n", fmt::join(log, ", "));
-  return text + fmt::format("line {}: got '{}', wanted '{}'\n", got - log.begin() + 1, got == log.end() ? "(no more)" : *got,
-                            wanted == which.log.end() ? "(no more)" : *wanted);
+  return text + fmt::format("line {}: got '{}', wanted '{}'\n", got - log.begin() + 1,
+                            got == log.end() ? "(no more)" : *got, wanted == which.log.end() ? "(no more)" : *wanted);
 }
 
 std::string known_failure(const std::string& engine_class, const std::string& test) {

@@ -24,7 +24,8 @@ struct Case {
 [[nodiscard]] std::string lacking(const Case& which, std::span<const x86::CpuidEntry> cpuid);
 
 /// Empty when the guest did what its file says, else what differs.
-[[nodiscard]] std::string difference(const Case& which, End end, const std::string& detail, const std::vector<std::string>& log);
+[[nodiscard]] std::string difference(const Case& which, End end, const std::string& detail,
+                                     const std::vector<std::string>& log);
 
 /// known_failures.txt: the reason why `test` ("runs/smp") fails on an engine of class `engine_class`, or empty.
 [[nodiscard]] std::string known_failure(const std::string& engine_class, const std::string& test);

@@ -43,7 +43,8 @@ class Engine : public testing::TestWithParam<std::string> {
   void gate(u8 vector, u64 handler) {
     const u64 low = (handler & 0xffff) | u64{8} << 16 | u64{0x8e00} << 32 | (handler >> 16) << 48;
     ASSERT_TRUE(world_->ram->write_value<u64>(Gpa(0x4000 + vector * 16), low));
-    const u8 code[] = {0xb0, vector, 0xe6, 0xe0, 0xe6, 0xe1, 0xeb, 0xfe};  // mov al, vector; out e0h, al; out e1h, al; jmp $
+    const u8 code[] = {0xb0, vector, 0xe6, 0xe0,
+                       0xe6, 0xe1,   0xeb, 0xfe};  // mov al, vector; out e0h, al; out e1h, al; jmp $
     ASSERT_TRUE(world_->ram->write(Gpa(handler), code));
   }
 
@@ -77,10 +78,10 @@ TEST_P(Engine, KickBeforeRunIsNotLost) {
 }
 
 TEST_P(Engine, KicksFromManyThreadsChangeNothing) {
-  make({0xb9, 0x00, 0x20, 0x00, 0x00,   // mov ecx, 2000h
-        0x48, 0xff, 0xc0,               // inc rax
-        0xff, 0xc9, 0x75, 0xf9,         // dec ecx; jnz
-        0xe7, 0xe0,                     // out e0h, eax
+  make({0xb9, 0x00, 0x20, 0x00, 0x00,  // mov ecx, 2000h
+        0x48, 0xff, 0xc0,              // inc rax
+        0xff, 0xc9, 0x75, 0xf9,        // dec ecx; jnz
+        0xe7, 0xe0,                    // out e0h, eax
         0xe6, 0xe1, 0xeb, 0xfe});
   std::atomic<bool> stop = false;
   std::vector<std::jthread> kickers;
@@ -175,7 +176,8 @@ TEST_P(Engine, HaltedStateStaysHaltedUntilAnNmi) {
 TEST_P(Engine, InitAndStartUpReachAHaltedProcessor) {
   make({0xfa, 0xf4, 0xeb, 0xfd});
   ASSERT_EQ(guest_->run(5ms), End::paused);
-  // The boot processor starts at the reset vector after INIT; as one without the flag it waits for its start-up message.
+  // The boot processor starts at the reset vector after INIT; as one without the flag it waits for its start-up
+  // message.
   x86::CpuState s = state();
   s.apic_base &= ~u64{0x100};
   set(s);
@@ -190,9 +192,9 @@ TEST_P(Engine, InitAndStartUpReachAHaltedProcessor) {
 }
 
 TEST_P(Engine, DirtyPagesAreToldOnce) {
-  make({0x88, 0x04, 0x25, 0x00, 0x00, 0x20, 0x00,               // mov [200000h], al
-        0x48, 0x89, 0x04, 0x25, 0xfc, 0x0f, 0x30, 0x00,         // mov [300ffch], rax: two pages
-        0x8a, 0x04, 0x25, 0x00, 0x00, 0x40, 0x00,               // mov al, [400000h]: read only
+  make({0x88, 0x04, 0x25, 0x00, 0x00, 0x20, 0x00,        // mov [200000h], al
+        0x48, 0x89, 0x04, 0x25, 0xfc, 0x0f, 0x30, 0x00,  // mov [300ffch], rax: two pages
+        0x8a, 0x04, 0x25, 0x00, 0x00, 0x40, 0x00,        // mov al, [400000h]: read only
         0xe6, 0xe1, 0xeb, 0xfe});
   ASSERT_TRUE(guest_->engine().set_dirty_log(true));
   ASSERT_EQ(guest_->run(), End::finished) << guest_->detail();
@@ -218,11 +220,11 @@ TEST_P(Engine, DirtyPagesAreToldOnce) {
 TEST_P(Engine, RomIsReadAndExecutedButNotWritten) {
   const u8 rom[] = {0xb0, 0x42, 0xc3};  // mov al, 42h; ret
   before_create_ = [&](memory::GuestMemory& ram) { ASSERT_TRUE(ram.add_rom(Gpa(mmio_at + 0x8000), rom)); };
-  make({0xbb, 0x00, 0x80, 0x00, 0xd0,          // mov ebx, d0008000h
-        0xff, 0xd3,                            // call rbx
-        0xe6, 0xe0,                            // out e0h, al
-        0xc6, 0x43, 0x01, 0x77,                // mov byte [rbx + 1], 77h
-        0x8a, 0x43, 0x01,                      // mov al, [rbx + 1]
+  make({0xbb, 0x00, 0x80, 0x00, 0xd0,  // mov ebx, d0008000h
+        0xff, 0xd3,                    // call rbx
+        0xe6, 0xe0,                    // out e0h, al
+        0xc6, 0x43, 0x01, 0x77,        // mov byte [rbx + 1], 77h
+        0x8a, 0x43, 0x01,              // mov al, [rbx + 1]
         0xe6, 0xe0, 0xe6, 0xe1, 0xeb, 0xfe});
   EXPECT_EQ(guest_->run(), End::finished) << guest_->detail();
   EXPECT_EQ(guest_->log(), (std::vector<std::string>{"r 42", "store8 d0008001 77", "r 42", "end 42"}));

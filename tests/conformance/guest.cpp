@@ -67,11 +67,16 @@ std::string class_of(const std::string& engine) {
 
 const char* name_of(End end) {
   switch (end) {
-    case End::finished: return "finished";
-    case End::paused: return "paused";
-    case End::shutdown: return "shutdown";
-    case End::internal_error: return "internal error";
-    case End::timeout: return "timeout";
+    case End::finished:
+      return "finished";
+    case End::paused:
+      return "paused";
+    case End::shutdown:
+      return "shutdown";
+    case End::internal_error:
+      return "internal error";
+    case End::timeout:
+      return "timeout";
   }
   return "?";
 }
@@ -97,7 +102,8 @@ Result<std::unique_ptr<Guest>> Guest::create(const std::string& name, std::share
   TRY(guest->chips_->attach(guest->ports_, guest->mmio_));
   for (unsigned id = 0; id < vcpus; ++id) {
     const x86::CpuidPolicy policy{.vcpu = id, .vcpus = vcpus, .kvm_features = 0, .tsc_hz = tsc_hz};
-    auto thread = std::make_unique<machine::VcpuThread>(id, [raw = guest.get()](const engine::Exit& e) { raw->on_exit(e); });
+    auto thread =
+        std::make_unique<machine::VcpuThread>(id, [raw = guest.get()](const engine::Exit& e) { raw->on_exit(e); });
     TRY(thread->create(engine, *guest, guest->chips_->local_apic(id), x86::make_cpuid(offered, policy)));
     guest->threads_.push_back(std::move(thread));
   }
@@ -123,7 +129,8 @@ Result<> Guest::boot(const std::string& image, Mode mode) {
   const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
   TRY(prepare_memory(ram(), mode));
   TRY(ram().write(Gpa(image_at), std::span(reinterpret_cast<const u8*>(bytes.data()), bytes.size())));
-  for (unsigned id = 0; id < threads_.size(); ++id) TRY(set_state(id == 0 ? start_state(mode) : x86::reset_state(false), id));
+  for (unsigned id = 0; id < threads_.size(); ++id)
+    TRY(set_state(id == 0 ? start_state(mode) : x86::reset_state(false), id));
   return {};
 }
 
@@ -141,7 +148,8 @@ End Guest::run(std::chrono::microseconds pause_after) {
     std::unique_lock lock(mutex_);
     const bool bounded = pause_after.count() > 0;
     const auto until = begun + (bounded ? pause_after : std::chrono::microseconds(run_limit));
-    if (!changed_.wait_until(lock, until, [&] { return end_.has_value(); })) end_ = bounded ? End::paused : End::timeout;
+    if (!changed_.wait_until(lock, until, [&] { return end_.has_value(); }))
+      end_ = bounded ? End::paused : End::timeout;
   }
   for (const auto& thread : threads_) thread->stop();
   for (const auto& thread : threads_) thread->wait_parked();
@@ -230,10 +238,13 @@ void Guest::port_read(u16 port, std::span<u8> data) {
 
 void Guest::port_write(u16 port, std::span<const u8> data) {
   const u64 value = value_of(data);
-  if (port >= test_ports && port < test_ports_end) return note(fmt::format("out{} {:x} {:x}", data.size() * 8, port, value));
+  if (port >= test_ports && port < test_ports_end)
+    return note(fmt::format("out{} {:x} {:x}", data.size() * 8, port, value));
   switch (port) {
-    case report_port: return note(fmt::format("r {:x}", value));
-    case line_port: return irqs().set_line(value & 0x1f, value & 0x80);
+    case report_port:
+      return note(fmt::format("r {:x}", value));
+    case line_port:
+      return irqs().set_line(value & 0x1f, value & 0x80);
     case nmi_port:
       if (value < threads_.size()) threads_[value]->vcpu()->signal(engine::VcpuSignal::nmi);
       return;
@@ -246,7 +257,8 @@ void Guest::port_write(u16 port, std::span<const u8> data) {
       }
       return stop(End::finished);
     }
-    default: return ports_.write(port, data);
+    default:
+      return ports_.write(port, data);
   }
 }
 

@@ -1,5 +1,5 @@
-// A tiny guest on one engine: RAM, processors, interrupt controllers, and a recorder in place of devices. The same from every
-// engine's point of view; nothing here knows which one it is.
+// A tiny guest on one engine: RAM, processors, interrupt controllers, and a recorder in place of devices. The same from
+// every engine's point of view; nothing here knows which one it is.
 //
 // What guests see (all of it is in guests/common.inc, too):
 //   port E0h  write: a report, one line in the log ("r 1234")
@@ -52,7 +52,8 @@ struct Frozen {
 class Guest final : engine::IoHandler {
  public:
   /// `engine`: "kvm" or "soft".
-  static Result<std::unique_ptr<Guest>> create(const std::string& engine, std::shared_ptr<World> world, unsigned vcpus = 1);
+  static Result<std::unique_ptr<Guest>> create(const std::string& engine, std::shared_ptr<World> world,
+                                               unsigned vcpus = 1);
   ~Guest();
 
   /// Loads guests/`image` and sets all processors to their first state.

@@ -1,5 +1,5 @@
-// Every guest of guests/ on every engine of this host: run through, run with kicks at random moments, and stopped, saved and
-// brought back to life again and again, in a new machine of the same engine and of the other one.
+// Every guest of guests/ on every engine of this host: run through, run with kicks at random moments, and stopped,
+// saved and brought back to life again and again, in a new machine of the same engine and of the other one.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -16,7 +16,9 @@ struct Try {
   std::string engine;
   const Case* which;
 };
-std::string name_of_try(const testing::TestParamInfo<Try>& info) { return info.param.engine + "_" + info.param.which->name; }
+std::string name_of_try(const testing::TestParamInfo<Try>& info) {
+  return info.param.engine + "_" + info.param.which->name;
+}
 void PrintTo(const Try& t, std::ostream* out) { *out << t.engine << " " << t.which->name; }
 
 std::vector<Try> all_tries() {
@@ -81,8 +83,9 @@ class Conformance : public testing::TestWithParam<Try> {
     std::string text = "does not come to an end: the log has " + std::to_string(guest.log().size()) + " lines";
     for (unsigned id = 0; id < which().vcpus; ++id) {
       if (auto state = guest.state(id)) {
-        text += fmt::format("; vCPU {} at {:x}:{:x} run state {} flags {:x} shadow {}", id, state->seg[x86::CS].selector,
-                            state->rip, static_cast<int>(state->run_state), state->rflags, state->events.interrupt_shadow);
+        text +=
+            fmt::format("; vCPU {} at {:x}:{:x} run state {} flags {:x} shadow {}", id, state->seg[x86::CS].selector,
+                        state->rip, static_cast<int>(state->run_state), state->rflags, state->events.interrupt_shadow);
       }
     }
     if (auto frozen = guest.freeze()) {
@@ -110,8 +113,8 @@ class Conformance : public testing::TestWithParam<Try> {
   std::string lacking_;
 };
 
-#define BOOT_OR_SKIP(guest, engine)                                              \
-  auto guest = boot(engine);                                                     \
+#define BOOT_OR_SKIP(guest, engine)                                                  \
+  auto guest = boot(engine);                                                         \
   if (!lacking_.empty()) GTEST_SKIP() << (engine) << " does not offer " << lacking_; \
   ASSERT_TRUE(guest)
 

@@ -5,8 +5,8 @@
 namespace nagaya::conformance {
 namespace {
 
-constexpr u64 gdt_at = 0x1000, tss_at = 0x2000, ring0_stack = 0x90000, idt_at = 0x4000, pml4_at = 0x5000, pdpt_at = 0x6000,
-              pd_low_at = 0x7000, pd_mmio_at = 0x3000, stack_top = 0x80000, real_stack = 0x7f00;
+constexpr u64 gdt_at = 0x1000, tss_at = 0x2000, ring0_stack = 0x90000, idt_at = 0x4000, pml4_at = 0x5000,
+              pdpt_at = 0x6000, pd_low_at = 0x7000, pd_mmio_at = 0x3000, stack_top = 0x80000, real_stack = 0x7f00;
 constexpr u64 gdt[] = {
     0,
     0x00af9b000000ffff,  // 08 code, 64-bit, ring 0

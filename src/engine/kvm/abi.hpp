@@ -1,5 +1,5 @@
-// Arguments with flexible arrays. The headers of some Linux versions give these structures another size in C++ than in C, and
-// with it other request numbers, so the few that we use are laid out here as the kernel has them.
+// Arguments with flexible arrays. The headers of some Linux versions give these structures another size in C++ than in
+// C, and with it other request numbers, so the few that we use are laid out here as the kernel has them.
 #pragma once
 #include <linux/kvm.h>
 

@@ -46,11 +46,24 @@ x86::TableRegister table(const kvm_dtable& in) { return {.base = in.base, .limit
 
 void to_kvm(const CpuState& state, kvm_regs& out) {
   const auto& g = state.gpr;
-  out = {.rax = g[x86::RAX], .rbx = g[x86::RBX], .rcx = g[x86::RCX], .rdx = g[x86::RDX],
-         .rsi = g[x86::RSI], .rdi = g[x86::RDI], .rsp = g[x86::RSP], .rbp = g[x86::RBP],
-         .r8 = g[8],         .r9 = g[9],         .r10 = g[10],       .r11 = g[11],
-         .r12 = g[12],       .r13 = g[13],       .r14 = g[14],       .r15 = g[15],
-         .rip = state.rip,   .rflags = state.rflags | 2};
+  out = {.rax = g[x86::RAX],
+         .rbx = g[x86::RBX],
+         .rcx = g[x86::RCX],
+         .rdx = g[x86::RDX],
+         .rsi = g[x86::RSI],
+         .rdi = g[x86::RDI],
+         .rsp = g[x86::RSP],
+         .rbp = g[x86::RBP],
+         .r8 = g[8],
+         .r9 = g[9],
+         .r10 = g[10],
+         .r11 = g[11],
+         .r12 = g[12],
+         .r13 = g[13],
+         .r14 = g[14],
+         .r15 = g[15],
+         .rip = state.rip,
+         .rflags = state.rflags | 2};
 }
 
 void from_kvm(const kvm_regs& in, CpuState& state) {
@@ -151,20 +164,26 @@ void from_kvm(const kvm_vcpu_events& in, CpuState& state) {
 
 kvm_mp_state to_kvm(x86::RunState run_state) {
   switch (run_state) {
-    case x86::RunState::halted: return {KVM_MP_STATE_HALTED};
-    case x86::RunState::wait_for_sipi: return {KVM_MP_STATE_INIT_RECEIVED};
+    case x86::RunState::halted:
+      return {KVM_MP_STATE_HALTED};
+    case x86::RunState::wait_for_sipi:
+      return {KVM_MP_STATE_INIT_RECEIVED};
     case x86::RunState::running:
-    case x86::RunState::shutdown: break;
+    case x86::RunState::shutdown:
+      break;
   }
   return {KVM_MP_STATE_RUNNABLE};
 }
 
 x86::RunState from_kvm(const kvm_mp_state& in) {
   switch (in.mp_state) {
-    case KVM_MP_STATE_HALTED: return x86::RunState::halted;
+    case KVM_MP_STATE_HALTED:
+      return x86::RunState::halted;
     case KVM_MP_STATE_UNINITIALIZED:
-    case KVM_MP_STATE_INIT_RECEIVED: return x86::RunState::wait_for_sipi;
-    default: return x86::RunState::running;
+    case KVM_MP_STATE_INIT_RECEIVED:
+      return x86::RunState::wait_for_sipi;
+    default:
+      return x86::RunState::running;
   }
 }
 

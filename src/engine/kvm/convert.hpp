@@ -23,8 +23,8 @@ void from_kvm(const kvm_debugregs& in, x86::CpuState& state);
 [[nodiscard]] Result<> to_kvm(const x86::CpuState& state, kvm_vcpu_events& out);
 void from_kvm(const kvm_vcpu_events& in, x86::CpuState& state);
 
-/// The XSAVE image in the standard format. `image` is KVM's (4096 bytes or more). Components outside `components` (a mask as
-/// XCR0) are left out; x87 and SSE are always there, with their initial values where the image says "initial".
+/// The XSAVE image in the standard format. `image` is KVM's (4096 bytes or more). Components outside `components` (a
+/// mask as XCR0) are left out; x87 and SSE are always there, with their initial values where the image says "initial".
 void xsave_to_kvm(const x86::CpuState& state, u64 components, std::span<u8> image);
 void xsave_from_kvm(std::span<const u8> image, u64 components, x86::CpuState& state);
 /// Components (as XCR0) that `state` holds in other than their initial configuration, beyond x87 and SSE.

@@ -121,7 +121,11 @@ x86::PitState from_kvm(const kvm_pit_state2& in, u64 now_ns) {
     // Counters nobody has programmed yet have mode FFh in KVM; a PC's firmware leaves mode 3, low byte then high byte.
     constexpr u8 square_wave = 3, low_then_high = 3;
     if (from.mode > 5) {
-      to = {.read_state = low_then_high, .write_state = low_then_high, .rw_mode = low_then_high, .mode = square_wave, .gate = from.gate};
+      to = {.read_state = low_then_high,
+            .write_state = low_then_high,
+            .rw_mode = low_then_high,
+            .mode = square_wave,
+            .gate = from.gate};
       continue;
     }
     to.count = std::clamp<u32>(from.count, 1, from.bcd ? 10000 : 0x10000);

@@ -79,8 +79,14 @@ TEST(KvmConvert, RegisterNamesAreNotMixedUp) {
 
 TEST(KvmConvert, PendingEvents) {
   x86::CpuState in, out;
-  in.events = {.exception_pending = true, .vector = 14, .has_error_code = true, .error_code = 6, .interrupt_shadow = true,
-               .mov_ss_shadow = false, .nmi_pending = true, .nmi_blocked = true};
+  in.events = {.exception_pending = true,
+               .vector = 14,
+               .has_error_code = true,
+               .error_code = 6,
+               .interrupt_shadow = true,
+               .mov_ss_shadow = false,
+               .nmi_pending = true,
+               .nmi_blocked = true};
   kvm_vcpu_events events;
   ASSERT_TRUE(to_kvm(in, events));
   from_kvm(events, out);
@@ -135,9 +141,22 @@ TEST(KvmConvert, RunStates) {
 }
 
 TEST(KvmConvert, InterruptControllers) {
-  x86::PicState pic{.last_irr = 1, .irr = 2, .imr = 3, .isr = 4, .priority_add = 5, .irq_base = 0x20, .read_reg_select = 1,
-                    .poll = 1, .special_mask = 1, .init_state = 2, .auto_eoi = 1, .rotate_on_auto_eoi = 1,
-                    .special_fully_nested = 1, .init4 = 1, .elcr = 0xc, .elcr_mask = 0xf8};
+  x86::PicState pic{.last_irr = 1,
+                    .irr = 2,
+                    .imr = 3,
+                    .isr = 4,
+                    .priority_add = 5,
+                    .irq_base = 0x20,
+                    .read_reg_select = 1,
+                    .poll = 1,
+                    .special_mask = 1,
+                    .init_state = 2,
+                    .auto_eoi = 1,
+                    .rotate_on_auto_eoi = 1,
+                    .special_fully_nested = 1,
+                    .init4 = 1,
+                    .elcr = 0xc,
+                    .elcr_mask = 0xf8};
   EXPECT_EQ(from_kvm(to_kvm(pic)), pic);
   x86::IoapicState ioapic{.id = 0x01000000, .ioregsel = 0x10, .irr = 5};
   for (u64 i = 0; i < 24; ++i) ioapic.redirtbl[i] = 0x0100000000000000 | 0x10030 | i;
@@ -146,8 +165,18 @@ TEST(KvmConvert, InterruptControllers) {
 
 TEST(KvmConvert, PitKeepsThePhaseOfChannelsTwoAndOne) {
   x86::PitState pit;
-  pit.channel[2] = {.count = 0x1234, .latched_count = 7, .count_latched = 2, .status_latched = 1, .status = 0x42,
-                    .read_state = 1, .write_state = 2, .write_latch = 9, .rw_mode = 3, .mode = 2, .bcd = 0, .gate = 1,
+  pit.channel[2] = {.count = 0x1234,
+                    .latched_count = 7,
+                    .count_latched = 2,
+                    .status_latched = 1,
+                    .status = 0x42,
+                    .read_state = 1,
+                    .write_state = 2,
+                    .write_latch = 9,
+                    .rw_mode = 3,
+                    .mode = 2,
+                    .bcd = 0,
+                    .gate = 1,
                     .elapsed_ns = 5000};
   pit.speaker_data_on = true;
   x86::PitState back = from_kvm(to_kvm(pit, 1'000'000), 1'000'500);
@@ -160,8 +189,8 @@ TEST(KvmConvert, PitKeepsThePhaseOfChannelsTwoAndOne) {
 TEST(KvmConvert, LapicTimerGoesOnFromWhereItWas) {
   x86::LapicState apic;
   auto put = [&](std::size_t at, u32 value) { std::memcpy(apic.regs.data() + at, &value, 4); };
-  put(0x380, 1000);   // initial count
-  put(0x3e0, 0x3);    // divide by 16
+  put(0x380, 1000);  // initial count
+  put(0x3e0, 0x3);   // divide by 16
   apic.timer_remaining_ns = 320;
   const kvm_lapic_state kernel = to_kvm(apic);
   u32 current;
@@ -174,13 +203,13 @@ TEST(KvmConvert, LapicTimerGoesOnFromWhereItWas) {
   EXPECT_EQ(from_kvm(to_kvm(apic)).timer_remaining_ns, 1000u);
 }
 
-TEST(KvmMsrs, EveryFieldIsThereOnceButEferAndTheSpare) {
+TEST(KvmMsrs, EveryFieldIsThereOnceButEfer) {
   x86::Msrs msrs{};
   u64 value = 1;
   for (const MsrEntry& entry : msr_table()) set_msr_value(msrs, entry, value++);
   value = 1;
   for (const MsrEntry& entry : msr_table()) EXPECT_EQ(msr_value(msrs, entry), value++) << entry.name;
-  EXPECT_EQ(msr_table().size(), sizeof(x86::Msrs) / 8 - 2);
+  EXPECT_EQ(msr_table().size(), sizeof(x86::Msrs) / 8 - 1);
   EXPECT_LE(msr_table().size(), 64u);  // refused ones are kept as a 64-bit mask
 }
 

@@ -27,7 +27,8 @@ Result<std::vector<CpuidEntry>> read_table(int fd) {
     std::vector<CpuidEntry> out;
     for (std::size_t i = 0; i < table.count(); ++i) {
       const kvm_cpuid_entry2 e = table.entry(i);
-      out.push_back({e.function, e.index, (e.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0, e.eax, e.ebx, e.ecx, e.edx});
+      out.push_back(
+          {e.function, e.index, (e.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0, e.eax, e.ebx, e.ecx, e.edx});
     }
     return out;
   }
@@ -50,7 +51,8 @@ void limit_xsave(std::vector<CpuidEntry>& table) {
   const u64 carried = carried_components(table);
   u32 largest = 576;
   for (const CpuidEntry& e : table) {
-    if (e.function == 0xd && e.index >= 2 && e.index < 63 && (carried >> e.index & 1)) largest = std::max(largest, e.eax + e.ebx);
+    if (e.function == 0xd && e.index >= 2 && e.index < 63 && (carried >> e.index & 1))
+      largest = std::max(largest, e.eax + e.ebx);
   }
   std::erase_if(table, [&](const CpuidEntry& e) {
     return e.function == 0xd && e.index >= 2 && (e.index >= 63 || !(carried >> e.index & 1));
@@ -63,7 +65,7 @@ void limit_xsave(std::vector<CpuidEntry>& table) {
       e.ecx = std::min(e.ecx, largest);
       e.ebx = std::min(e.ebx, largest);
     } else if (e.index == 1) {
-      e.eax &= ~bit(4);  // XFD
+      e.eax &= ~bit(4);   // XFD
       e.ecx = e.edx = 0;  // no supervisor state
     }
   }
@@ -92,7 +94,7 @@ void apply_limits(std::vector<CpuidEntry>& table, const CpuidLimits& limits) {
           e.edx &= ~(bit(8) | bit(18));             // AMX-COMPLEX, CET_SSS
         }
         break;
-      case 0xa:  // performance counters
+      case 0xa:   // performance counters
       case 0x12:  // SGX
       case 0x14:  // processor trace
       case 0x1c:  // last-branch records
@@ -103,14 +105,18 @@ void apply_limits(std::vector<CpuidEntry>& table, const CpuidLimits& limits) {
         e.eax = e.ebx = e.ecx = e.edx = 0;
         break;
       case 0x80000001:
-        e.ecx &= ~(bit(2) | bit(10) | bit(12) | bit(15) | bit(23) | bit(24) | bit(28));  // SVM, IBS, SKINIT, LWP, counters
+        e.ecx &=
+            ~(bit(2) | bit(10) | bit(12) | bit(15) | bit(23) | bit(24) | bit(28));  // SVM, IBS, SKINIT, LWP, counters
         break;
-      case 0x80000008: e.ebx &= ~(bit(25) | bit(26)); break;  // VIRT_SSBD, SSBD by VIRT_SPEC_CTRL
+      case 0x80000008:
+        e.ebx &= ~(bit(25) | bit(26));
+        break;  // VIRT_SSBD, SSBD by VIRT_SPEC_CTRL
       case 0x40000001:
         // UNHALT, SEND_IPI, SCHED_YIELD are hypercalls.
         if (!limits.hypercalls) e.eax &= ~(x86::kvm_pv_unhalt | x86::kvm_pv_send_ipi | x86::kvm_pv_sched_yield);
         break;
-      default: break;
+      default:
+        break;
     }
   }
 }

@@ -20,8 +20,8 @@ struct CpuidLimits {
 
 /// KVM_GET_SUPPORTED_CPUID with `apply_limits`.
 [[nodiscard]] Result<std::vector<x86::CpuidEntry>> supported_cpuid(const System& system, const CpuidLimits& limits);
-/// Clears what must not be offered: features whose state x86::CpuState does not hold (nested virtualization, CET, AMX, PMU,
-/// processor trace, MPX …) and what the host lacks.
+/// Clears what must not be offered: features whose state x86::CpuState does not hold (nested virtualization, CET, AMX,
+/// PMU, processor trace, MPX …) and what the host lacks.
 void apply_limits(std::vector<x86::CpuidEntry>& table, const CpuidLimits& limits);
 /// XCR0 bits that a table allows (3 where XSAVE is absent).
 [[nodiscard]] u64 xcr0_of(std::span<const x86::CpuidEntry> table);

@@ -24,7 +24,8 @@ u64 feature_msr(const System& system, u32 index) {
 Result<HostLimits> measure(const System& system) {
   TRY_ASSIGN(auto guest, ScratchGuest::create(system));
   HostLimits limits;
-  limits.cpuid.arch_capabilities = guest->can_set_msr(msr_arch_capabilities, feature_msr(system, msr_arch_capabilities));
+  limits.cpuid.arch_capabilities =
+      guest->can_set_msr(msr_arch_capabilities, feature_msr(system, msr_arch_capabilities));
   limits.cpuid.hypercalls = instruction_works(*guest, "VMCALL");
   limits.cpuid.cmpxchg16b = instruction_works(*guest, "CMPXCHG16B");
   TRY_ASSIGN(const double mips, measure_mips(*guest));

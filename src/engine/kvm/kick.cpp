@@ -14,7 +14,7 @@ int kick_signal() { return SIGRTMIN; }
 void on_kick(int) {}
 
 Result<> install() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_kick;
   action.sa_flags = SA_RESTART;  // only KVM_RUN is to be interrupted, not a device's system call on this thread
   sigemptyset(&action.sa_mask);

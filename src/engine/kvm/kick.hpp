@@ -1,6 +1,6 @@
-// How another thread brings a vCPU's thread out of KVM_RUN, without a race: the kicker sets kvm_run::immediate_exit, then
-// sends a signal whose handler does nothing. A signal that comes before the ioctl is not lost, because KVM_RUN then
-// returns at once. Source: Linux Documentation/virt/kvm/api.rst, "immediate_exit".
+// How another thread brings a vCPU's thread out of KVM_RUN, without a race: the kicker sets kvm_run::immediate_exit,
+// then sends a signal whose handler does nothing. A signal that comes before the ioctl is not lost, because KVM_RUN
+// then returns at once. Source: Linux Documentation/virt/kvm/api.rst, "immediate_exit".
 #pragma once
 #include <sys/types.h>
 

@@ -84,8 +84,8 @@ class KvmEngine final : public Engine {
       runs += c->runs, ports += c->ports, mmio += c->mmio, kicks += c->kicks, full += c->ring_full;
       refused |= c->refused_msrs;
     }
-    std::string text = fmt::format("KVM_RUN calls {}\nport exits {}\nMMIO exits {}\nkicks {}\ndirty rings full {}\n", runs,
-                                   ports, mmio, kicks, full);
+    std::string text = fmt::format("KVM_RUN calls {}\nport exits {}\nMMIO exits {}\nkicks {}\ndirty rings full {}\n",
+                                   runs, ports, mmio, kicks, full);
     for (std::size_t i = 0; i < msr_table().size(); ++i) {
       if (refused >> i & 1) text += fmt::format("MSR refused by the host {}\n", msr_table()[i].name);
     }
@@ -104,7 +104,8 @@ class KvmEngine final : public Engine {
     request.len = event.size;
     request.fd = event.eventfd;
     request.datamatch = event.match;
-    request.flags = flags | (event.port ? KVM_IOEVENTFD_FLAG_PIO : 0) | (event.has_match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0);
+    request.flags =
+        flags | (event.port ? KVM_IOEVENTFD_FLAG_PIO : 0) | (event.has_match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0);
     TRY_KVM(vm_.get(), KVM_IOEVENTFD, &request);
     return {};
   }

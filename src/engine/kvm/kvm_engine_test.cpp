@@ -170,7 +170,8 @@ TEST_P(KvmDirty, EveryWrittenPageIsToldOnce) {
   if (engine_->capabilities().dirty_ring != GetParam()) GTEST_SKIP() << "this host has no dirty rings";
   ASSERT_TRUE(engine_->set_dirty_log(true));
   // mov ax,2000h; mov ds,ax; mov [0],al; mov ax,3000h; mov ds,ax; mov [1234h],al; out 80h,al; jmp $
-  start({0xb8, 0x00, 0x20, 0x8e, 0xd8, 0xa2, 0x00, 0x00, 0xb8, 0x00, 0x30, 0x8e, 0xd8, 0xa2, 0x34, 0x12, 0xe6, 0x80, 0xeb, 0xfe});
+  start({0xb8, 0x00, 0x20, 0x8e, 0xd8, 0xa2, 0x00, 0x00, 0xb8, 0x00,
+         0x30, 0x8e, 0xd8, 0xa2, 0x34, 0x12, 0xe6, 0x80, 0xeb, 0xfe});
   io_.on_write = [&] { vcpu_->kick(); };
   EXPECT_EQ(vcpu_->run().reason, ExitReason::kicked);
   engine_->memory_written(Gpa(0x50ff0), 0x20);
@@ -183,7 +184,8 @@ TEST_P(KvmDirty, EveryWrittenPageIsToldOnce) {
   EXPECT_EQ(vcpu_->run().reason, ExitReason::kicked);
   EXPECT_TRUE(engine_->take_dirty()->empty());
 }
-INSTANTIATE_TEST_SUITE_P(Both, KvmDirty, testing::Bool(), [](const auto& info) { return info.param ? "Ring" : "Bitmap"; });
+INSTANTIATE_TEST_SUITE_P(Both, KvmDirty, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Ring" : "Bitmap"; });
 
 TEST_F(KvmEngineTest, MoreDirtyPagesThanASmallRingHolds) {
   KvmOptions options;
@@ -230,7 +232,8 @@ TEST_F(KvmEngineTest, BadMemoryMapsAreRefused) {
 TEST_F(KvmEngineTest, IoEventsReachTheirEventfd) {
   make();
   const host::Fd event = *host::Fd::eventfd();
-  const IoEvent wanted{.port = true, .address = 0x500, .size = 2, .has_match = true, .match = 7, .eventfd = event.get()};
+  const IoEvent wanted{
+      .port = true, .address = 0x500, .size = 2, .has_match = true, .match = 7, .eventfd = event.get()};
   ASSERT_TRUE(engine_->add_io_event(wanted));
   // mov dx,500h; mov ax,7; out dx,ax; mov al,8; out dx,ax; jmp $
   start({0xba, 0x00, 0x05, 0xb8, 0x07, 0x00, 0xef, 0xb0, 0x08, 0xef, 0xeb, 0xfe});

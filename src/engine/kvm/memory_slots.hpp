@@ -1,5 +1,6 @@
-// The VM's memory slots and which of their pages were dirtied. Every way in which a page becomes known as dirty (ring, kernel
-// bitmap, a device's own write) ends in one bitmap per slot, so that what we keep is bounded by the guest's size.
+// The VM's memory slots and which of their pages were dirtied. Every way in which a page becomes known as dirty (ring,
+// kernel bitmap, a device's own write) ends in one bitmap per slot, so that what we keep is bounded by the guest's
+// size.
 #pragma once
 #include <deque>
 #include <mutex>

@@ -6,13 +6,11 @@ namespace nagaya::engine::kvm {
 namespace {
 
 using x86::Msrs;
-#define FIELD(index, field) \
-  { index, #field, offsetof(Msrs, field) }
-#define ELEMENT(index, field, n) \
-  { index, #field "[" #n "]", offsetof(Msrs, field) + 8 * (n) }
+#define FIELD(index, field) {index, #field, offsetof(Msrs, field)}
+#define ELEMENT(index, field, n) {index, #field "[" #n "]", offsetof(Msrs, field) + 8 * (n)}
 
-// Intel SDM vol. 4; AMD APM vol. 2 appendix A; Linux Documentation/virt/kvm/x86/msr.rst. The paravirtual interrupt vector
-// comes before the enable bit that uses it, TSC before what counts in it.
+// Intel SDM vol. 4; AMD APM vol. 2 appendix A; Linux Documentation/virt/kvm/x86/msr.rst. The paravirtual interrupt
+// vector comes before the enable bit that uses it, TSC before what counts in it.
 constexpr MsrEntry table[] = {
     FIELD(0x10, tsc),
     FIELD(0x3b, tsc_adjust),

@@ -1,5 +1,5 @@
-// Is /dev/kvm there, complete, and fast for guest kernel code? Takes about a millisecond where it is fast, some twenty where
-// it is not, and never hangs: every guest it runs is ended by a timer.
+// Is /dev/kvm there, complete, and fast for guest kernel code? Takes about a millisecond where it is fast, some twenty
+// where it is not, and never hangs: every guest it runs is ended by a timer.
 #pragma once
 #include <string>
 

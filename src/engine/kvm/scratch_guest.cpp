@@ -21,15 +21,18 @@ namespace {
 constexpr u64 memory_bytes = 0x10000;
 constexpr u64 pml4_at = 0x1000, pdpt_at = 0x2000, pd_at = 0x3000, gdt_at = 0x4000, idt_at = 0x5000, tss_at = 0x6000,
               handlers_at = 0x7000, stack_top = 0xf000;
-constexpr u64 exception_handler = handlers_at, breakpoint_handler = handlers_at + 0x40, syscall_handler = handlers_at + 0x80;
+constexpr u64 exception_handler = handlers_at, breakpoint_handler = handlers_at + 0x40,
+              syscall_handler = handlers_at + 0x80;
 constexpr u16 kernel_cs = 0x08, kernel_ss = 0x10, tss_selector = 0x30;
 
 // null, kernel code, kernel data, (32-bit user code), user data, user code: the order that SYSRET wants.
-constexpr u64 gdt[] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff, 0x00affb000000ffff};
+constexpr u64 gdt[] = {
+    0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff, 0x00affb000000ffff};
 constexpr u8 on_exception[] = {0xb8, 0xad, 0x0b, 0, 0, 0xf4};  // mov eax, 0xbad; hlt
 constexpr u8 on_breakpoint[] = {0x48, 0xcf};                   // iretq
 constexpr u8 on_syscall[] = {0x8c, 0xc8, 0x83, 0xf8, 0x08,     // mov eax, cs; cmp eax, 8
-                             0x0f, 0x94, 0xc3, 0x0f, 0xb6, 0xdb, 0x01, 0xdb, 0xf4};  // sete bl; movzx ebx, bl; add ebx, ebx; hlt
+                             0x0f, 0x94, 0xc3, 0x0f, 0xb6,
+                             0xdb, 0x01, 0xdb, 0xf4};  // sete bl; movzx ebx, bl; add ebx, ebx; hlt
 
 kvm_segment flat(u16 selector, u8 type, bool code) {
   kvm_segment s{};
@@ -80,7 +83,7 @@ void ScratchGuest::lay_out() {
   put(pd_at, 0x87);  // 2 MiB, present, writable, user
   std::memcpy(m + gdt_at, gdt, sizeof gdt);
   put(gdt_at + tss_selector, 0x0000890060000067);  // TSS at 6000h
-  put(tss_at + 4, stack_top);                       // RSP0
+  put(tss_at + 4, stack_top);                      // RSP0
   for (u64 vector = 0; vector < 32; ++vector) {
     const u64 handler = vector == 3 ? breakpoint_handler : exception_handler;
     put(idt_at + vector * 16, (handler & 0xffff) | u64{kernel_cs} << 16 | u64{0xee00} << 32 | (handler >> 16) << 48);
@@ -128,10 +131,10 @@ Result<> ScratchGuest::reset(std::span<const u8> code, u64 extra_cr4) {
   s.ldt.unusable = 1;
   s.gdt = {.base = gdt_at, .limit = tss_selector + 15, .padding = {}};
   s.idt = {.base = idt_at, .limit = 32 * 16 - 1, .padding = {}};
-  s.cr0 = 0x80010033;              // PG WP NE ET MP PE
+  s.cr0 = 0x80010033;  // PG WP NE ET MP PE
   s.cr3 = pml4_at;
-  s.cr4 = 0x620 | extra_cr4;       // PAE OSFXSR OSXMMEXCPT
-  s.efer = 0xd01;                  // NXE LMA LME SCE
+  s.cr4 = 0x620 | extra_cr4;  // PAE OSFXSR OSXMMEXCPT
+  s.efer = 0xd01;             // NXE LMA LME SCE
   std::memset(s.interrupt_bitmap, 0, sizeof s.interrupt_bitmap);
   TRY_KVM(vcpu_.get(), KVM_SET_SREGS, &s);
   kvm_regs r{};
@@ -150,7 +153,8 @@ bool ScratchGuest::can_set_msr(u32 index, u64 value) const {
   return set_msrs(vcpu_.get(), std::span(&entry, 1)).value_or(0) == 1;
 }
 
-Result<ScratchGuest::Outcome> ScratchGuest::run(std::span<const u8> code, std::chrono::microseconds limit, u64 extra_cr4) {
+Result<ScratchGuest::Outcome> ScratchGuest::run(std::span<const u8> code, std::chrono::microseconds limit,
+                                                u64 extra_cr4) {
   TRY(reset(code, extra_cr4));
   auto* run = reinterpret_cast<kvm_run*>(mapping_.data());
   Outcome outcome;

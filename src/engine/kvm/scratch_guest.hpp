@@ -32,8 +32,9 @@ class ScratchGuest {
   static Result<std::unique_ptr<ScratchGuest>> create(const System& system);
   ~ScratchGuest();
 
-  /// Runs `code` from a fresh state (CR4 with `extra_cr4`) until HLT, or `limit` is over. INT3 returns at once; any other
-  /// exception sets RAX to `exception_mark` and halts; SYSCALL halts with RBX = 2 when it came out in kernel mode.
+  /// Runs `code` from a fresh state (CR4 with `extra_cr4`) until HLT, or `limit` is over. INT3 returns at once; any
+  /// other exception sets RAX to `exception_mark` and halts; SYSCALL halts with RBX = 2 when it came out in kernel
+  /// mode.
   Result<Outcome> run(std::span<const u8> code, std::chrono::microseconds limit, u64 extra_cr4 = 0);
   /// Sets an MSR from outside; false when KVM refuses.
   [[nodiscard]] bool can_set_msr(u32 index, u64 value) const;

@@ -9,19 +9,38 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// 200 000 rounds of what kernels do all day: arithmetic, a store and a load, flags saved and restored with interrupts off.
+// 200 000 rounds of what kernels do all day: arithmetic, a store and a load, flags saved and restored with interrupts
+// off.
 constexpr u32 rounds = 200'000;
 constexpr u32 instructions_per_round = 7;
 constexpr u8 speed_loop[] = {
-    0xb9, rounds & 0xff, rounds >> 8 & 0xff, rounds >> 16 & 0xff, 0,  // mov ecx, rounds
-    0x9c,                                                              // again: pushfq
-    0xfa,                                                              // cli
-    0x89, 0x0c, 0x25, 0x00, 0x90, 0x00, 0x00,                          // mov [9000h], ecx
-    0x03, 0x04, 0x25, 0x00, 0x90, 0x00, 0x00,                          // add eax, [9000h]
-    0x9d,                                                              // popfq
-    0xff, 0xc9,                                                        // dec ecx
-    0x75, 0xeb,                                                        // jnz again
-    0xf4,                                                              // hlt
+    0xb9,
+    rounds & 0xff,
+    rounds >> 8 & 0xff,
+    rounds >> 16 & 0xff,
+    0,     // mov ecx, rounds
+    0x9c,  // again: pushfq
+    0xfa,  // cli
+    0x89,
+    0x0c,
+    0x25,
+    0x00,
+    0x90,
+    0x00,
+    0x00,  // mov [9000h], ecx
+    0x03,
+    0x04,
+    0x25,
+    0x00,
+    0x90,
+    0x00,
+    0x00,  // add eax, [9000h]
+    0x9d,  // popfq
+    0xff,
+    0xc9,  // dec ecx
+    0x75,
+    0xeb,  // jnz again
+    0xf4,  // hlt
 };
 
 }  // namespace

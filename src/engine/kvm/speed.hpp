@@ -6,8 +6,8 @@ namespace nagaya::engine::kvm {
 
 class ScratchGuest;
 
-/// Instructions per microsecond from which a host counts as fast: real hardware does hundreds, also nested; emulation one by
-/// one does about one.
+/// Instructions per microsecond from which a host counts as fast: real hardware does hundreds, also nested; emulation
+/// one by one does about one.
 inline constexpr double fast_mips = 40;
 
 /// Measures for two milliseconds at most, twice where the first result is doubtful.

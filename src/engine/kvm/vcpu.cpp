@@ -48,8 +48,8 @@ Result<std::unique_ptr<KvmVcpu>> KvmVcpu::create(const VcpuContext& context, uns
     TRY_ASSIGN(auto ring, DirtyRing::map(number, context.ring_entries));
     context.memory.add_ring(std::move(ring));
   }
-  auto vcpu = std::unique_ptr<KvmVcpu>(
-      new KvmVcpu(context, id, io, std::move(fd), std::move(run), std::move(counters)));
+  auto vcpu =
+      std::unique_ptr<KvmVcpu>(new KvmVcpu(context, id, io, std::move(fd), std::move(run), std::move(counters)));
   vcpu->xcr0_supported_ = xcr0_of(cpuid);
   return vcpu;
 }
@@ -63,14 +63,19 @@ void KvmVcpu::signal(VcpuSignal what, u8 vector) {
   // Delivery modes INIT (5) and start-up (6) of a message to this processor's APIC: Intel SDM vol. 3, 11.11.2.
   const u64 address = 0xfee00000 | u64{id_} << 12;
   switch (what) {
-    case VcpuSignal::interrupt: break;  // the in-kernel APIC wakes its processor itself
+    case VcpuSignal::interrupt:
+      break;  // the in-kernel APIC wakes its processor itself
     case VcpuSignal::nmi:
       // KVM_NMI waits for KVM_RUN to end, so the owner asks for it.
       nmi_requested_.store(true);
       kicker_.kick();
       break;
-    case VcpuSignal::init: context_.irqchip.send_msi(address, 5u << 8 | 1u << 14); break;
-    case VcpuSignal::sipi: context_.irqchip.send_msi(address, 6u << 8 | 1u << 14 | vector); break;
+    case VcpuSignal::init:
+      context_.irqchip.send_msi(address, 5u << 8 | 1u << 14);
+      break;
+    case VcpuSignal::sipi:
+      context_.irqchip.send_msi(address, 6u << 8 | 1u << 14 | vector);
+      break;
   }
 }
 
@@ -107,10 +112,15 @@ Exit KvmVcpu::run() {
 // True when the caller of run() must know.
 bool KvmVcpu::handle_exit(Exit& exit) {
   switch (run_->exit_reason) {
-    case KVM_EXIT_IO: handle_port(); return false;
-    case KVM_EXIT_MMIO: handle_mmio(); return false;
+    case KVM_EXIT_IO:
+      handle_port();
+      return false;
+    case KVM_EXIT_MMIO:
+      handle_mmio();
+      return false;
     case KVM_EXIT_INTR:
-    case KVM_EXIT_IRQ_WINDOW_OPEN: return false;
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+      return false;
     case KVM_EXIT_DIRTY_RING_FULL:
       count(counters_->ring_full);
       if (auto drained = context_.memory.drain_full_ring(); !drained) {

@@ -62,7 +62,7 @@ class KvmVcpu final : public Vcpu {
   void handle_mmio();
   // vcpu_failure.cpp: sentences for a person
   [[nodiscard]] std::string describe_internal_error() const;
-  [[nodiscard]] std::string describe_place() const;
+  [[nodiscard]] std::string describe_place(std::span<const u8> instruction = {}) const;
   [[nodiscard]] std::string describe_run_failure(int code) const;
   [[nodiscard]] std::string describe_other_exit() const;
   // vcpu_state.cpp
@@ -79,9 +79,9 @@ class KvmVcpu final : public Vcpu {
   std::shared_ptr<VcpuCounters> counters_;
   Kicker kicker_;
   std::atomic<bool> kick_requested_{false}, nmi_requested_{false};
-  bool shutdown_ = false;     // a triple fault happened; KVM has reset the processor since
-  u64 xcr0_supported_ = 3;    // from this vCPU's CPUID
-  u64 kicked_at_ns_ = 0;      // when run() last returned because of a kick
+  bool shutdown_ = false;   // a triple fault happened; KVM has reset the processor since
+  u64 xcr0_supported_ = 3;  // from this vCPU's CPUID
+  u64 kicked_at_ns_ = 0;    // when run() last returned because of a kick
   std::vector<bool> msr_unreadable_;
 };
 

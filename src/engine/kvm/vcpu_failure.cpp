@@ -25,14 +25,15 @@ std::string hex(std::span<const u8> bytes) {
 }  // namespace
 
 // "at 0010:ffffffff81000000 (0f 0b …), 64-bit ring 0"
-std::string KvmVcpu::describe_place() const {
+std::string KvmVcpu::describe_place(std::span<const u8> instruction) const {
   kvm_regs regs{};
   kvm_sregs sregs{};
-  if (::ioctl(fd(), KVM_GET_REGS, &regs) != 0 || ::ioctl(fd(), KVM_GET_SREGS, &sregs) != 0) return "at an unknown place";
-  std::string bytes;
+  if (::ioctl(fd(), KVM_GET_REGS, &regs) != 0 || ::ioctl(fd(), KVM_GET_SREGS, &sregs) != 0)
+    return "at an unknown place";
+  std::string bytes = instruction.empty() ? "" : fmt::format(" ({})", hex(instruction));
   kvm_translation where{};
   where.linear_address = sregs.cs.l ? regs.rip : sregs.cs.base + regs.rip;
-  if (::ioctl(fd(), KVM_TRANSLATE, &where) == 0 && where.valid) {
+  if (bytes.empty() && ::ioctl(fd(), KVM_TRANSLATE, &where) == 0 && where.valid) {
     std::array<u8, 15> code;
     const u64 here = std::min<u64>(code.size(), page_size - where.physical_address % page_size);
     if (const Hva hva = context_.memory.host(Gpa(where.physical_address), here)) {
@@ -40,10 +41,10 @@ std::string KvmVcpu::describe_place() const {
       bytes = fmt::format(" ({})", hex(std::span(code).first(here)));
     }
   }
-  const char* mode = !(sregs.cr0 & 1)  ? "real mode"
-                     : sregs.cs.l      ? "64-bit"
-                     : sregs.cs.db     ? "32-bit"
-                                       : "16-bit protected";
+  const char* mode = !(sregs.cr0 & 1) ? "real mode"
+                     : sregs.cs.l     ? "64-bit"
+                     : sregs.cs.db    ? "32-bit"
+                                      : "16-bit protected";
   return fmt::format("at {:04x}:{:x}{}, {} ring {}", sregs.cs.selector, regs.rip, bytes, mode, sregs.ss.dpl);
 }
 
@@ -51,13 +52,12 @@ std::string KvmVcpu::describe_internal_error() const {
   const auto& internal = run_->internal;
   switch (internal.suberror) {
     case KVM_INTERNAL_ERROR_EMULATION: {
-      std::string bytes;
+      std::span<const u8> bytes;
       const auto& failure = run_->emulation_failure;
-      if (failure.ndata >= 3 && (failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)) {
-        const std::size_t size = std::min<std::size_t>(failure.insn_size, sizeof failure.insn_bytes);
-        bytes = fmt::format(" [{}]", hex(std::span(failure.insn_bytes, size)));
-      }
-      return fmt::format("this host's KVM cannot execute the guest's instruction{} {}{}", bytes, describe_place(), hint);
+      if (failure.ndata >= 3 && (failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
+        bytes =
+            std::span(failure.insn_bytes).first(std::min<std::size_t>(failure.insn_size, sizeof failure.insn_bytes));
+      return fmt::format("this host's KVM cannot execute the guest's instruction {}{}", describe_place(bytes), hint);
     }
     case KVM_INTERNAL_ERROR_SIMUL_EX:
       return fmt::format("KVM met exceptions it cannot combine {}{}", describe_place(), hint);
@@ -89,9 +89,11 @@ std::string KvmVcpu::describe_other_exit() const {
     case KVM_EXIT_UNKNOWN:
       return fmt::format("KVM gave up for an unknown hardware reason {:#x} {}{}",
                          static_cast<u64>(run_->hw.hardware_exit_reason), describe_place(), hint);
-    case KVM_EXIT_HLT: return fmt::format("KVM left a HLT to us although its own APIC is in use {}{}", describe_place(), hint);
-    default: return fmt::format("KVM came back for reason {} that this program does not use {}", u32{run_->exit_reason},
-                                describe_place());
+    case KVM_EXIT_HLT:
+      return fmt::format("KVM left a HLT to us although its own APIC is in use {}{}", describe_place(), hint);
+    default:
+      return fmt::format("KVM came back for reason {} that this program does not use {}", u32{run_->exit_reason},
+                         describe_place());
   }
 }
 

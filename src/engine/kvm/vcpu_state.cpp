@@ -57,7 +57,8 @@ Result<> KvmVcpu::write_msrs(const x86::Msrs& msrs) {
   const auto table = msr_table();
   const x86::Msrs fresh;
   std::vector<kvm_msr_entry> entries;
-  for (const MsrEntry& entry : table) entries.push_back({.index = entry.index, .reserved = 0, .data = msr_value(msrs, entry)});
+  for (const MsrEntry& entry : table)
+    entries.push_back({.index = entry.index, .reserved = 0, .data = msr_value(msrs, entry)});
   for (std::size_t done = 0; done < table.size();) {
     const auto rest = std::span(entries).subspan(done);
     TRY_ASSIGN(const std::size_t put, set_msrs(fd(), rest));
@@ -70,8 +71,8 @@ Result<> KvmVcpu::write_msrs(const x86::Msrs& msrs) {
   return {};
 }
 
-// An interrupt that its controller has handed over but whose delivery has not begun goes back to the controller, where the
-// saved state holds it: the guest has seen nothing of it.
+// An interrupt that its controller has handed over but whose delivery has not begun goes back to the controller, where
+// the saved state holds it: the guest has seen nothing of it.
 Result<> KvmVcpu::withdraw_interrupt(kvm_vcpu_events& events) {
   const u8 vector = events.interrupt.nr;
   const bool software = events.interrupt.soft;
@@ -147,9 +148,12 @@ Result<x86::CpuState> KvmVcpu::state() {
 
 Result<> KvmVcpu::set_state(const x86::CpuState& state) {
   if (const u64 lost = xsave_in_use(state) & (state.xcr0 | 3) & ~xcr0_supported_; lost != 0)
-    return fail(fmt::format("the saved processor holds vector state (XCR0 bits {:#x}) that this host's KVM does not offer",
-                            lost), {}, "use --engine soft");
-  // A processor that waits for its start-up message must not run while its registers change: nothing to do, its thread is ours.
+    return fail(
+        fmt::format("the saved processor holds vector state (XCR0 bits {:#x}) that this host's KVM does not offer",
+                    lost),
+        {}, "use --engine soft");
+  // A processor that waits for its start-up message must not run while its registers change: nothing to do, its thread
+  // is ours.
   kvm_sregs sregs{};
   to_kvm(state, sregs);
   TRY_KVM(fd(), KVM_SET_SREGS, &sregs);
