@@ -18,7 +18,8 @@ enum class Format : u8 { raw, qcow2, vmdk, vhd, vhdx };
 /// The error lists the known names.
 Result<Format> parse_format(std::string_view name);
 
-/// How requests reach the kernel. `automatic` takes io_uring where the host allows it, else threads.
+/// How requests reach the kernel. `automatic` takes threads: a process that jails itself (host/jail) after opening its
+/// disks loses io_uring_enter, and a ring would fall silent. io_uring is for processes that keep it.
 enum class IoMethod : u8 { automatic, threads, io_uring };
 
 struct OpenOptions {
