@@ -146,11 +146,11 @@ class UringDisk final : public Disk {
       const int result = entry->res;
       io_uring_cqe_seen(&ring_, entry);
       if (!request) return;  // the destructor's
-      const bool moves = request->op != Op::flush;
-      const bool again = result == -EINTR || result == -EAGAIN || result == -EOPNOTSUPP ||
-                         (moves && result >= 0 && static_cast<u64>(result) != request->length);
+      bool again = result == -EINTR || result == -EAGAIN || result == -EOPNOTSUPP;
       {
+        // The request came here through the kernel; the lock is what orders its making before its use.
         const std::lock_guard lock(mutex_);
+        again = again || (request->op != Op::flush && result >= 0 && static_cast<u64>(result) != request->length);
         --in_ring_;
         if (again) {  // a short transfer or an interruption: a thread does the whole, patiently
           slow_.push_back(std::move(*request));
