@@ -30,6 +30,9 @@ NAGAYA_GUEST_CODE(shadow_mov_ss, "mov $0x10, %eax\n popfq\n mov %eax, %ss\n nop\
 NAGAYA_GUEST_CODE(shadow_sti_hlt, "sti\n hlt\n nop\n" EXIT);
 NAGAYA_GUEST_CODE(shadow_out, "sti\n out %al, $0x11\n nop\n" EXIT);
 NAGAYA_GUEST_CODE(shadow_fault, "sti\n ud2\n" EXIT);
+// The device interrupts in the middle of a block whose IF is clear.
+NAGAYA_GUEST_CODE(window_sti, "mov %eax, 0x20000020\n sti\n nop\n cli\n nop\n" EXIT);
+NAGAYA_GUEST_CODE(window_popf, "mov %eax, 0x20000020\n popfq\n nop\n cli\n nop\n" EXIT);
 NAGAYA_GUEST_CODE(halt_forever, "sti\n 2: hlt\n inc %ebx\n cmp $3, %ebx\n jb 2b\n" EXIT);
 NAGAYA_GUEST_CODE(spin_self, "2: jmp 2b\n");
 NAGAYA_GUEST_CODE(spin_blocks, R"(
@@ -111,6 +114,19 @@ using std::chrono::microseconds;
 
 constexpr u64 handler_at = 0x28000, log_at = 0x200000, base = SystemGuest::code_at;
 
+/// A device that raises an interrupt when it is written.
+class InterruptingGuest : public SystemGuest {
+ public:
+  explicit InterruptingGuest(OneVectorApic* apic) : SystemGuest({}, apic), apic_(apic) {}
+  void mmio_write(Gpa, std::span<const u8>) override {
+    apic_->vector = 0x40;
+    vcpu().signal(VcpuSignal::interrupt, 0);
+  }
+
+ private:
+  OneVectorApic* apic_;
+};
+
 class Events : public ::testing::Test {
  protected:
   Events() {
@@ -139,7 +155,7 @@ class Events : public ::testing::Test {
     out = *g.vcpu().state();
   }
   OneVectorApic apic;
-  SystemGuest g{{}, &apic};
+  InterruptingGuest g{&apic};
   CpuState s, out;
 };
 using List = std::vector<u64>;
@@ -150,6 +166,20 @@ TEST_F(Events, StiShadow) {
   EXPECT_EQ(interrupted(shadow_sti_cli), List{});
   EXPECT_GE(apic.vector.load(), 0);
   EXPECT_EQ(interrupted(shadow_mov_ss_sti), List{9});
+}
+
+TEST_F(Events, ShortWindowsAreEnough) {
+  const auto window = [&](const testing::GuestCode& code) {
+    g.code(code);
+    apic.vector = -1;
+    out = g.go(s);
+    EXPECT_EQ(apic.vector.load(), -1);
+    return out.gpr[R15] == log_at + 16 ? g.at(log_at) - base : 0;
+  };
+  EXPECT_EQ(window(window_sti), 9u);  // behind the NOP in the shadow of STI
+  s.gpr[RSP] -= 8;
+  g.at(s.gpr[RSP]) = 0x202;
+  EXPECT_EQ(window(window_popf), 8u);  // right behind POPF
 }
 
 TEST_F(Events, MovSsShadow) {

@@ -182,10 +182,12 @@ extern "C" const void* soft_execute_inline(SoftCpu* c, const Insn* insn) {
     return leave(cpu, Leave::heavy);
   }
   auto& events = cpu.s.events;
-  // After STI the next instruction of the block runs before any interrupt is looked for.
-  if (events.interrupt_shadow && !cpu.irq_wanted) events.interrupt_shadow = false;
+  // An interrupt that waits already is taken where IF lets it, not only at the next block head. Else the shadow of STI needs nothing:
+  // the next instruction of the block runs before anyone looks for interrupts.
+  const bool waiting = cpu.irq_wanted || !__atomic_load_n(&cpu.run_ok, __ATOMIC_ACQUIRE);
+  if (events.interrupt_shadow && !waiting) events.interrupt_shadow = false;
   const bool due = cpu.s.rip != next || cpu.code_dropped || events.interrupt_shadow || events.mov_ss_shadow || cpu.fault.pending ||
-                   ((flags ^ cpu.s.rflags) & (rflags_tf | rflags_vm | rflags_ac)) || (cpu.irq_wanted && (cpu.s.rflags & rflags_if));
+                   ((flags ^ cpu.s.rflags) & (rflags_tf | rflags_vm | rflags_ac)) || (waiting && (cpu.s.rflags & rflags_if));
   return due ? soft_dispatch(c) : reinterpret_cast<const void*>(1);
 }
 
