@@ -33,11 +33,16 @@ class Fields {
  public:
   Fields(const nlohmann::json& object, std::string where) : object_(object), where_(std::move(where)) {}
 
-  void text(const char* key, std::string& out) {
-    if (const auto* v = take(key)) {
-      if (!v->is_string()) return wrong(key, "a string");
+  /// Whether there was one.
+  bool text(const char* key, std::string& out) {
+    const auto* v = take(key);
+    if (v == nullptr) return false;
+    if (v->is_string()) {
       out = v->get<std::string>();
+    } else {
+      wrong(key, "a string");
     }
+    return true;
   }
   void flag(const char* key, bool& out) {
     if (const auto* v = take(key)) {

@@ -19,7 +19,13 @@ VmConfig full() {
   c.debug_console = CharConfig{CharConfig::Type::stdout_only, ""};
   c.debug_exit = c.testdev = c.no_reboot = c.decompress_in_guest = true;
   c.fw_cfg = {{"opt/a", "text", ""}, {"opt/b", std::nullopt, "file"}};
-  c.disks = {{"d", "qcow2", true, "root"}, {"e"}}, c.rng = true;
+  c.disks = {{"d", "qcow2", true, "root", {"/base"}, {100, 200, 4096, 8192}}, {"e"}}, c.rng = true;
+  c.nets = {{.fd = 5, .mac = "52:54:00:00:00:01", .mtu = 9000, .rate_in = 1, .rate_out = 2}, {.tap = "tap0", .queues = 4}};
+  c.consoles = {{{CharConfig::Type::pty, ""}, "", true}, {{CharConfig::Type::file, "f"}, "org.port", false}};
+  c.vsock = VsockConfig{7, "v.sock"};
+  c.shares = {{"data", "/srv", true}};
+  c.pmems = {{"p.img", true}};
+  c.balloon = BalloonConfig{false, true};
   c.save_file = "s", c.save_then_exit = true, c.control = "/tmp/x";
   return c;
 }
@@ -51,6 +57,17 @@ TEST(VmConfig, SaysWhatIsWrong) {
       {R"({"kernel":"k","disks":[{"format":"raw"}]})", "needs a 'path'"},
       {R"({"kernel":"k","disks":[{"path":"d","format":"vmdk"}]})", "one of raw, qcow2"},
       {R"({"kernel":"k","disks":[{"path":"d","serial":"123456789012345678901"}]})", "at most 20"},
+      {R"({"kernel":"k","disks":[{"path":"d","iops_burst":5}]})", "a burst needs a limit"},
+      {R"({"kernel":"k","nets":[{}]})", "exactly one of"},
+      {R"({"kernel":"k","nets":[{"fd":3,"tap":"t"}]})", "exactly one of"},
+      {R"({"kernel":"k","nets":[{"fd":3,"queues":2}]})", "needs a 'tap'"},
+      {R"({"kernel":"k","nets":[{"tap":"../../etc"}]})", "without '/'"},
+      {R"({"kernel":"k","nets":[{"tap":"t","mac":"01:00:00:00:00:00"}]})", "no multicast"},
+      {R"({"kernel":"k","consoles":[{"type":"pty","terminal":false}]})", "needs a 'name'"},
+      {R"({"kernel":"k","serial":[{"type":"stdio"}],"consoles":[{"type":"stdio"}]})", "only one port"},
+      {R"({"kernel":"k","vsock":{"cid":2,"path":"v"}})", "3 to 4294967294"},
+      {R"({"kernel":"k","shares":[{"tag":"a b","path":"/"}]})", "printable"},
+      {R"({"kernel":"k","pmems":[{}]})", "needs a 'path'"},
       {R"({"kernel":"k","name":"../x"})", "name '../x'"},
       {R"({"kernel":"k","fw_cfg":[{"name":"a"}]})", "either 'string' or 'file'"},
       {R"({"initrd":"i","firmware":"f"})", "need a kernel"},

@@ -8,53 +8,26 @@
 //    "serial": [{"type": "stdio"}, {"type": "file", "path": "log"}],
 //    "debug_exit": false, "debug_console": {"type": "stdio"}, "testdev": false, "no_reboot": false,
 //    "disks": [{"path": "disk.qcow2", "format": "qcow2", "readonly": false, "serial": "root"}], "rng": true,
+//    "nets": [{"fd": 5, "mac": "52:54:00:12:34:56", "mtu": 1500, "queues": 1, "rate_in": 0, "rate_out": 0}],
+//    "consoles": [{"type": "file", "path": "log", "name": "org.example.port", "terminal": false}],
+//    "vsock": {"cid": 3, "path": "vsock.sock"}, "shares": [{"tag": "data", "path": "/srv", "readonly": true}],
+//    "pmems": [{"path": "pmem.img", "readonly": false}], "balloon": {"deflate_on_oom": true, "free_page_reporting": true},
 //    "fw_cfg": [{"name": "opt/x", "string": "v"}, {"name": "opt/y", "file": "path"}],
 //    "save_file": "machine.state", "save_then_exit": true, "control": "/run/vm.sock", "name": "vm"}
 //
 // Every key but one of kernel, firmware, restore is optional; the defaults are those of the structs below.
 #pragma once
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.hpp"
 #include "base/types.hpp"
+#include "proto/device_config.hpp"
 
 namespace nagaya::proto {
 
-/// Where a serial port (or the debug console) leads.
-struct CharConfig {
-  enum class Type : u8 {
-    none,    ///< "null": output is dropped
-    stdio,   ///< standard input and output; a terminal becomes raw, Ctrl-] ends the machine (one port at most)
-    stdout_only,  ///< "stdout": output only, standard input is left alone
-    file,    ///< output to a file (created or truncated)
-    socket,  ///< listens at a UNIX socket, one client at a time
-    pty,     ///< a new pseudo-terminal; its name is printed on stderr
-  };
-  Type type = Type::none;
-  std::string path{};  ///< of file and socket
-  bool operator==(const CharConfig&) const = default;
-};
-
-struct FwCfgItem {
-  std::string name;                  ///< e.g. "opt/com.example/key", at most 55 bytes
-  std::optional<std::string> text{};  ///< content, or
-  std::string file{};                ///< path of it
-  bool operator==(const FwCfgItem&) const = default;
-};
-
-/// A virtio disk. The format is stated, never guessed from content, which may be a guest's.
-struct DiskConfig {
-  std::string path{};
-  std::string format = "raw";  ///< raw, qcow2
-  bool read_only = false;
-  std::string serial{};  ///< at most 20 printable characters
-  bool operator==(const DiskConfig&) const = default;
-};
-
-struct VmConfig {
+struct VmConfig : DeviceConfig {
   std::string name = "vm";  ///< letters, digits, '-', '_', '.'; for messages and the process title
   u64 memory = 256 * MiB;   ///< bytes; a multiple of 1 MiB, 2 MiB to 1 TiB
   unsigned vcpus = 1;       ///< 1..255
@@ -68,13 +41,7 @@ struct VmConfig {
   bool decompress_in_guest = false;
   std::string firmware{};  ///< image that ends at 4 GiB; instead of, or with, a kernel (given to it through fw_cfg)
   std::string restore{};   ///< saved machine to start from; memory, vcpus and devices are then those of the file
-  std::vector<CharConfig> serial{};  ///< at most 4
-  std::optional<CharConfig> debug_console{};
-  bool debug_exit = false, testdev = false;
   bool no_reboot = false;  ///< a reset or triple fault ends the machine instead of restarting it
-  std::vector<DiskConfig> disks{};  ///< at most 16
-  bool rng = false;                 ///< a virtio entropy device
-  std::vector<FwCfgItem> fw_cfg{};
   std::string save_file{};      ///< where SIGUSR1 saves the machine
   bool save_then_exit = false;  ///< … and whether it ends then
   std::string control{};        ///< UNIX socket for commands (see vm_command.hpp)
