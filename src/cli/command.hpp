@@ -22,6 +22,9 @@ struct OptionSpec {
   std::vector<std::string> words{};  ///< for Completes::words; `closed` makes any other value an error
   bool closed = true;
   bool repeats = false;
+  /// The last argument by place: all words from the first on that is no option, options of another program too
+  /// ("nagaya run IMAGE ls -l"). Repeats.
+  bool rest = false;
 
   /// The long spelling without dashes ("memory"), by which the value is looked up.
   [[nodiscard]] std::string key() const;

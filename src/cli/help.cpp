@@ -97,7 +97,7 @@ std::string help_of(const CommandSpec& command) {
   std::string usage = "nagaya " + command.name;
   if (std::ranges::any_of(command.options, [](const OptionSpec& o) { return !o.positional(); })) usage += " [OPTION]…";
   for (const OptionSpec& option : command.options)
-    if (option.positional()) usage += " [" + option.value + "]" + (option.repeats ? "…" : "");
+    if (option.positional()) usage += " [" + option.value + "]" + (option.repeats || option.rest ? "…" : "");
   append_section(out, {"Usage", usage, {}});
   out += "\n  " + command.summary + ".\n";
   Section options{"Options", {}, {}};

@@ -13,16 +13,8 @@ namespace nagaya::cli {
 
 namespace {
 
-// CLI11's wording names internals; these say the same with the command's own words.
-Error explain(const CommandSpec& command, const CLI::App& app, const CLI::ParseError& error) {
+Error unexpected_word(const CommandSpec& command, std::string word) {
   std::string hint = fmt::format("see 'nagaya help {}'", command.name);
-  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) return Error{fmt::format("nagaya {}", command.name), error.what(), hint};
-
-  std::string word;
-  for (const std::string& extra : app.remaining()) {
-    word = extra;
-    if (word.starts_with('-')) break;
-  }
   word = word.substr(0, word.find('='));
   if (!word.starts_with('-')) return Error{fmt::format("unexpected argument '{}'", word), {}, hint};
   std::vector<std::string> known{"--help"};
@@ -35,6 +27,18 @@ Error explain(const CommandSpec& command, const CLI::App& app, const CLI::ParseE
   return Error{fmt::format("unknown option '{}'", word), {}, hint};
 }
 
+// CLI11's wording names internals; these say the same with the command's own words.
+Error explain(const CommandSpec& command, const CLI::App& app, const CLI::ParseError& error) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr)
+    return Error{fmt::format("nagaya {}", command.name), error.what(), fmt::format("see 'nagaya help {}'", command.name)};
+  std::string word;
+  for (const std::string& extra : app.remaining()) {
+    word = extra;
+    if (word.starts_with('-')) break;
+  }
+  return unexpected_word(command, word);
+}
+
 }  // namespace
 
 Result<Parsed> parse_arguments(const CommandSpec& command, std::span<const std::string> words) {
@@ -43,7 +47,13 @@ Result<Parsed> parse_arguments(const CommandSpec& command, std::span<const std::
   std::deque<std::vector<std::string>> values;
   std::deque<bool> switches;
   std::vector<std::pair<const OptionSpec*, CLI::Option*>> added;
+  const OptionSpec* rest = nullptr;
   for (const OptionSpec& option : command.options) {
+    if (option.rest) {
+      rest = &option;
+      app.prefix_command();
+      continue;
+    }
     CLI::Option* handle;
     if (option.value.empty() && !option.positional()) {
       handle = app.add_flag(option.flags, switches.emplace_back());
@@ -85,6 +95,15 @@ Result<Parsed> parse_arguments(const CommandSpec& command, std::span<const std::
                   meant.empty() ? std::string{} : fmt::format("did you mean '{}'?", meant));
     }
     parsed.add(option->key(), std::move(given));
+  }
+  if (rest != nullptr && app.remaining_size() > 0) {
+    std::vector<std::string> words_left = app.remaining();
+    if (words_left[0] == "--") {
+      words_left.erase(words_left.begin());
+    } else if (words_left[0].size() > 1 && words_left[0].starts_with('-')) {
+      return std::unexpected(unexpected_word(command, words_left[0]));
+    }
+    if (!words_left.empty()) parsed.add(rest->key(), std::move(words_left));
   }
   return parsed;
 }

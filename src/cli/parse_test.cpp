@@ -68,6 +68,19 @@ TEST(Parse, ErrorsNameTheWordAndWhatWasMeant) {
   EXPECT_THAT(error({"-m"}), HasSubstr("memory"));
 }
 
+TEST(Parse, TheRestIsAnotherProgramsBusiness) {
+  const CommandSpec command{.name = "x", .options = {{"-t,--tty", "", ""}, {"-e,--env", "K=V", "", Completes::nothing, {}, true, true}, {.flags = "WORDS", .value = "WORDS", .help = "", .rest = true}}};
+  const auto rest = [&](const Words& words) {
+    auto parsed = parse_arguments(command, words);
+    return parsed ? parsed->all("WORDS") : Words{parsed.error().message()};
+  };
+  EXPECT_THAT(rest({"-t", "image", "ls", "-t", "--env", "x"}), ElementsAre("image", "ls", "-t", "--env", "x"));
+  EXPECT_THAT(rest({"-e", "A=1", "image", "--", "-x"}), ElementsAre("image", "--", "-x"));
+  EXPECT_THAT(rest({"--", "image", "-h"}), ElementsAre("image", "-h"));
+  EXPECT_THAT(rest({"-t"}), ElementsAre());
+  EXPECT_THAT(rest({"--tyy", "image"}), ElementsAre("unknown option '--tyy' (did you mean '--tty'?)"));
+}
+
 TEST(App, UnknownCommand) {
   EXPECT_EQ(unknown_command("rnu").message(), "unknown command 'rnu' (did you mean 'nagaya run'?)");
   EXPECT_EQ(run_command_line(Words{"frobnicate"}), 125);
