@@ -2,9 +2,12 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <iterator>
 
+#include "cli/device_options.hpp"
 #include "cli/launch.hpp"
 #include "cli/sizes.hpp"
 
@@ -12,86 +15,12 @@ namespace nagaya::cli {
 
 namespace {
 
-using proto::CharConfig;
-
-// "stdio", "stdout", "null", "pty", "file:PATH", "unix:PATH".
-Result<CharConfig> parse_char_device(const std::string& text, std::string_view option) {
-  using Type = CharConfig::Type;
-  if (text == "stdio") return CharConfig{Type::stdio};
-  if (text == "stdout") return CharConfig{Type::stdout_only};
-  if (text == "null" || text == "none") return CharConfig{Type::none};
-  if (text == "pty") return CharConfig{Type::pty};
-  for (auto [prefix, type] : {std::pair{"file:", Type::file}, std::pair{"unix:", Type::socket}}) {
-    if (!text.starts_with(prefix)) continue;
-    std::string path = text.substr(std::string_view(prefix).size());
-    if (path.empty()) return fail(fmt::format("{} {}", option, text), "a path must follow the colon");
-    return CharConfig{type, path};
-  }
-  return fail(fmt::format("'{}' is no value for {}", text, option), {}, "use stdio, stdout, null, pty, file:PATH or unix:PATH");
-}
-
 Result<unsigned> parse_count(const std::string& text, std::string_view option) {
   unsigned value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size())
     return fail(fmt::format("'{}' is no value for {}", text, option), "it must be a whole number");
   return value;
-}
-
-// "name=opt/x,string=v" or "name=opt/x,file=path"; the content may hold commas, so that it comes last.
-Result<proto::FwCfgItem> parse_fw_cfg(const std::string& text) {
-  auto bad = [&](const char* why) { return fail(fmt::format("--fw-cfg {}", text), why, "write name=opt/x,string=v or name=opt/x,file=path"); };
-  if (!text.starts_with("name=")) return bad("it does not begin with name=");
-  std::size_t comma = text.find(',');
-  if (comma == std::string::npos) return bad("string= or file= is missing");
-  proto::FwCfgItem item{.name = text.substr(5, comma - 5)};
-  std::string rest = text.substr(comma + 1);
-  if (rest.starts_with("string=")) {
-    item.text = rest.substr(7);
-  } else if (rest.starts_with("file=")) {
-    item.file = rest.substr(5);
-  } else {
-    return bad("string= or file= is missing");
-  }
-  return item;
-}
-
-// "path=disk.qcow2,format=qcow2,readonly=on,serial=x". A path with a comma in it: write the comma twice.
-Result<proto::DiskConfig> parse_disk(const std::string& text) {
-  const auto bad = [&](std::string why) {
-    return fail(fmt::format("--disk {}", text), std::move(why), "write path=FILE,format=raw|qcow2,readonly=on|off,serial=TEXT");
-  };
-  std::vector<std::string> parts(1);
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != ',') {
-      parts.back() += text[i];
-    } else if (i + 1 < text.size() && text[i + 1] == ',') {
-      parts.back() += text[i++];
-    } else {
-      parts.emplace_back();
-    }
-  }
-  proto::DiskConfig disk;
-  bool stated = false;
-  for (const std::string& part : parts) {
-    const std::size_t equals = part.find('=');
-    const std::string key = part.substr(0, equals), value = equals == std::string::npos ? "" : part.substr(equals + 1);
-    if (key == "path") {
-      disk.path = value;
-    } else if (key == "format") {
-      disk.format = value;
-      stated = true;
-    } else if (key == "readonly" && (value == "on" || value == "off")) {
-      disk.read_only = value == "on";
-    } else if (key == "serial") {
-      disk.serial = value;
-    } else {
-      return bad(fmt::format("'{}' is not understood", part));
-    }
-  }
-  if (disk.path.empty()) return bad("path= is missing");
-  if (!stated) return bad("format= is missing; it is never guessed, because a guest may have written what looks like another");
-  return disk;
 }
 
 Result<int> run(const Parsed& options) {
@@ -105,8 +34,7 @@ Result<int> run(const Parsed& options) {
 }
 
 std::vector<OptionSpec> options_of_run() {
-  const std::string char_devices = "stdio, stdout, null, pty, file:PATH or unix:PATH";
-  return {
+  std::vector<OptionSpec> out = {
       {"--kernel", "FILE", "kernel to boot: Linux bzImage, ELF (PVH) or multiboot", Completes::file},
       {"--initrd", "FILE", "initial RAM disk", Completes::file},
       {"--append", "TEXT", "kernel command line; parts are joined by blanks (default: console=ttyS0)", Completes::nothing, {}, true, true},
@@ -120,15 +48,9 @@ std::vector<OptionSpec> options_of_run() {
       {"--engine", "NAME", "auto, kvm or soft (default: auto, the one that suits this host)", Completes::words, {"auto", "kvm", "soft"}},
       {"--cpu", "MODEL", "features: portable (default), common to all engines, host (all)",
        Completes::words, {"portable", "common", "host"}},
-      {"--serial", "WHERE", "serial port, the first by default stdio: " + char_devices, Completes::words,
-       {"stdio", "stdout", "null", "pty", "file:", "unix:"}, false, true},
-      {"--debug-console", "WHERE", "debug console at port E9h: " + char_devices, Completes::words,
-       {"stdio", "stdout", "null", "pty", "file:", "unix:"}, false},
-      {"--debug-exit", "", "port F4h ends the machine: value v gives exit code (v << 1) | 1"},
-      {"--testdev", "", "test device for CPU test suites (interface of QEMU's pc-testdev)"},
-      {"--disk", "DISK", "virtio disk: path=FILE,format=raw|qcow2[,readonly=on][,serial=TEXT]", Completes::nothing, {}, false, true},
-      {"--rng", "", "virtio entropy device, fed by the host"},
-      {"--fw-cfg", "ITEM", "firmware configuration item: name=opt/x,string=v or name=opt/x,file=path", Completes::nothing, {}, true, true},
+  };
+  std::ranges::copy(device_options(), std::back_inserter(out));
+  const std::vector<OptionSpec> more = {
       {"--no-reboot", "", "end when the guest resets or triple-faults, instead of starting it again"},
       {"--save-on-signal", "FILE", "SIGUSR1 saves the whole machine to FILE; it goes on", Completes::file},
       {"--save-and-exit", "", "with --save-on-signal: end after saving"},
@@ -138,6 +60,8 @@ std::vector<OptionSpec> options_of_run() {
       {"--dry-run", "", "print the machine's configuration as JSON and do nothing"},
       {"-q,--quiet", "", "no messages about engine and outcome on standard error"},
   };
+  std::ranges::copy(more, std::back_inserter(out));
+  return out;
 }
 
 }  // namespace
@@ -176,25 +100,7 @@ Result<proto::VmConfig> machine_from_options(const Parsed& options) {
   if (options.has("engine")) config.engine = options.last("engine");
   if (options.has("cpu")) config.cpu = options.last("cpu");
 
-  for (const std::string& where : options.all("serial")) {
-    TRY_ASSIGN(CharConfig port, parse_char_device(where, "--serial"));
-    config.serial.push_back(std::move(port));
-  }
-  if (!options.has("serial")) config.serial.push_back({CharConfig::Type::stdio});
-  if (options.has("debug-console")) {
-    TRY_ASSIGN(config.debug_console, parse_char_device(options.last("debug-console"), "--debug-console"));
-  }
-  config.debug_exit = options.has("debug-exit");
-  config.testdev = options.has("testdev");
-  for (const std::string& text : options.all("disk")) {
-    TRY_ASSIGN(proto::DiskConfig disk, parse_disk(text));
-    config.disks.push_back(std::move(disk));
-  }
-  config.rng = options.has("rng");
-  for (const std::string& text : options.all("fw-cfg")) {
-    TRY_ASSIGN(proto::FwCfgItem item, parse_fw_cfg(text));
-    config.fw_cfg.push_back(std::move(item));
-  }
+  TRY(devices_from_options(options, config));
   config.no_reboot = options.has("no-reboot");
   config.save_file = options.last("save-on-signal");
   config.save_then_exit = options.has("save-and-exit");

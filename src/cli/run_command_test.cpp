@@ -46,7 +46,7 @@ TEST(Run, EveryOptionArrives) {
                              "--engine", "soft", "--cpu", "host", "--serial", "file:log", "--serial", "unix:/s", "--debug-exit",
                              "--debug-console", "stdout", "--testdev", "--no-reboot", "--save-on-signal", "f", "--save-and-exit",
                              "--firmware", "w", "--module", "m args", "--protocol", "pvh", "--decompress-in-guest", "--fw-cfg",
-                             "name=opt/x,string=a,b", "--disk", "path=a,,b,format=qcow2,readonly=on,serial=s", "--rng", "--control", "c", "--name", "n"});
+                             "name=opt/x,string=a,b", "--disk", "path=a,,b,format=qcow2,readonly=on,serial=s,backing=/b,backing=c,iops=500,iops-burst=50,bps=10M,bps-burst=1M", "--rng", "--control", "c", "--name", "n"});
   VmConfig want;
   want.name = "n";
   want.memory = 1536 * MiB;
@@ -64,7 +64,7 @@ TEST(Run, EveryOptionArrives) {
   want.debug_console = CharConfig{CharConfig::Type::stdout_only};
   want.debug_exit = want.testdev = want.no_reboot = want.save_then_exit = true;
   want.fw_cfg = {{"opt/x", "a,b", ""}};
-  want.disks = {{"a,b", "qcow2", true, "s"}};
+  want.disks = {{"a,b", "qcow2", true, "s", {"/b", "c"}, {500, 50, 10 * MiB, MiB}}};
   want.rng = true;
   want.save_file = "f";
   want.control = "c";
@@ -77,6 +77,10 @@ TEST(Run, ErrorsSayWhatAndWhy) {
   EXPECT_THAT(error({"--kernel", "k", "--disk", "path=d"}), HasSubstr("format= is missing"));
   EXPECT_THAT(error({"--kernel", "k", "--disk", "format=raw"}), HasSubstr("path= is missing"));
   EXPECT_THAT(error({"--kernel", "k", "--disk", "path=d,format=raw,cache=off"}), HasSubstr("'cache=off' is not understood"));
+  EXPECT_THAT(error({"--kernel", "k", "--disk", "path=d,format=raw,iops=1.5"}), HasSubstr("--disk, iops: '1.5'"));
+  EXPECT_THAT(error({"--kernel", "k", "--disk", "path=d,format=raw,bps=fast"}), HasSubstr("--disk, bps: "));
+  EXPECT_THAT(error({"--kernel", "k", "--disk", "path=d,format=raw,backing="}), HasSubstr("'backing=' is not understood"));
+  EXPECT_THAT(error({"--kernel", "k", "--disk", "path=d,format=raw,iops-burst=5"}), HasSubstr("a burst needs a limit"));
   EXPECT_THAT(error({"--kernel", "k", "-m", "512"}), HasSubstr("write 512M for MiB"));
   EXPECT_THAT(error({"--kernel", "k", "-m", "lots"}), HasSubstr("--memory"));
   EXPECT_THAT(error({"--kernel", "k", "-c", "two"}), HasSubstr("--cpus"));

@@ -120,7 +120,10 @@ Result<> build_disks(Slot s) {
     TRY_ASSIGN(auto disk, block::open_disk({.path = wanted.path,
                                             .format = format,
                                             .read_only = wanted.read_only,
-                                            .io = block::IoMethod::threads}));
+                                            .allowed_backing = wanted.backing,
+                                            .io = block::IoMethod::threads,
+                                            .throttle = {.iops = {wanted.limits.iops, wanted.limits.iops_burst},
+                                                         .bps = {wanted.limits.bps, wanted.limits.bps_burst}}}));
     const unsigned queues = std::min(s.config.vcpus, 4u);
     TRY(add_virtio(s, std::make_unique<virtio::Blk>(fmt::format("disk{}", i), s.board.memory, std::move(disk),
                                                     virtio::BlkConfig{.queues = queues, .serial = wanted.serial})));

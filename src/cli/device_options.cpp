@@ -1,0 +1,166 @@
+#include "cli/device_options.hpp"
+
+#include <fmt/core.h>
+
+#include <charconv>
+
+#include "cli/sizes.hpp"
+
+namespace nagaya::cli {
+
+namespace {
+
+using proto::CharConfig;
+
+// "stdio", "stdout", "null", "pty", "file:PATH", "unix:PATH".
+Result<CharConfig> parse_char_device(const std::string& text, std::string_view option) {
+  using Type = CharConfig::Type;
+  if (text == "stdio") return CharConfig{Type::stdio};
+  if (text == "stdout") return CharConfig{Type::stdout_only};
+  if (text == "null" || text == "none") return CharConfig{Type::none};
+  if (text == "pty") return CharConfig{Type::pty};
+  for (auto [prefix, type] : {std::pair{"file:", Type::file}, std::pair{"unix:", Type::socket}}) {
+    if (!text.starts_with(prefix)) continue;
+    std::string path = text.substr(std::string_view(prefix).size());
+    if (path.empty()) return fail(fmt::format("{} {}", option, text), "a path must follow the colon");
+    return CharConfig{type, path};
+  }
+  return fail(fmt::format("'{}' is no value for {}", text, option), {}, "use stdio, stdout, null, pty, file:PATH or unix:PATH");
+}
+
+// "name=opt/x,string=v" or "name=opt/x,file=path"; the content may hold commas, so that it comes last.
+Result<proto::FwCfgItem> parse_fw_cfg(const std::string& text) {
+  auto bad = [&](const char* why) { return fail(fmt::format("--fw-cfg {}", text), why, "write name=opt/x,string=v or name=opt/x,file=path"); };
+  if (!text.starts_with("name=")) return bad("it does not begin with name=");
+  std::size_t comma = text.find(',');
+  if (comma == std::string::npos) return bad("string= or file= is missing");
+  proto::FwCfgItem item{.name = text.substr(5, comma - 5)};
+  std::string rest = text.substr(comma + 1);
+  if (rest.starts_with("string=")) {
+    item.text = rest.substr(7);
+  } else if (rest.starts_with("file=")) {
+    item.file = rest.substr(5);
+  } else {
+    return bad("string= or file= is missing");
+  }
+  return item;
+}
+
+struct Item {
+  std::string text, key, value;
+};
+
+// "key=value,key=value,key". A comma in a value is written twice.
+std::vector<Item> split_items(std::string_view text) {
+  std::vector<std::string> parts(1);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != ',') {
+      parts.back() += text[i];
+    } else if (i + 1 < text.size() && text[i + 1] == ',') {
+      parts.back() += text[i++];
+    } else {
+      parts.emplace_back();
+    }
+  }
+  std::vector<Item> out;
+  for (std::string& part : parts) {
+    const std::size_t equals = part.find('=');
+    std::string key = part.substr(0, equals), value = equals == std::string::npos ? "" : part.substr(equals + 1);
+    out.push_back({std::move(part), std::move(key), std::move(value)});
+  }
+  return out;
+}
+
+Result<u64> parse_number(const std::string& text) {
+  u64 value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return fail(fmt::format("'{}'", text), "it must be a whole number");
+  return value;
+}
+
+// "path=disk.qcow2,format=qcow2,readonly=on,serial=x,backing=DIR,iops=500,bps=10M".
+Result<proto::DiskConfig> parse_disk(const std::string& text) {
+  const auto bad = [&](std::string why) {
+    return fail(fmt::format("--disk {}", text), std::move(why),
+                "write path=FILE,format=raw|qcow2,readonly=on|off,serial=TEXT,backing=PLACE,iops=N,iops-burst=N,bps=SIZE,bps-burst=SIZE");
+  };
+  proto::DiskConfig disk;
+  bool stated = false;
+  for (const Item& item : split_items(text)) {
+    const auto limit = [&](u64& out, auto parse) -> Result<> {
+      auto value = parse(item.value);
+      if (!value) return std::unexpected(std::move(value).error().within(fmt::format("--disk, {}", item.key)));
+      out = *value;
+      return {};
+    };
+    if (item.key == "path") {
+      disk.path = item.value;
+    } else if (item.key == "format") {
+      disk.format = item.value;
+      stated = true;
+    } else if (item.key == "readonly" && (item.value == "on" || item.value == "off")) {
+      disk.read_only = item.value == "on";
+    } else if (item.key == "serial") {
+      disk.serial = item.value;
+    } else if (item.key == "backing" && !item.value.empty()) {
+      disk.backing.push_back(item.value);
+    } else if (item.key == "iops") {
+      TRY(limit(disk.limits.iops, parse_number));
+    } else if (item.key == "iops-burst") {
+      TRY(limit(disk.limits.iops_burst, parse_number));
+    } else if (item.key == "bps") {
+      TRY(limit(disk.limits.bps, parse_size));
+    } else if (item.key == "bps-burst") {
+      TRY(limit(disk.limits.bps_burst, parse_size));
+    } else {
+      return bad(fmt::format("'{}' is not understood", item.text));
+    }
+  }
+  if (disk.path.empty()) return bad("path= is missing");
+  if (!stated) return bad("format= is missing; it is never guessed, because a guest may have written what looks like another");
+  return disk;
+}
+
+}  // namespace
+
+std::vector<OptionSpec> device_options() {
+  const std::string char_devices = "stdio, stdout, null, pty, file:PATH or unix:PATH";
+  return {
+      {"--serial", "WHERE", "serial port, the first by default stdio: " + char_devices, Completes::words,
+       {"stdio", "stdout", "null", "pty", "file:", "unix:"}, false, true},
+      {"--debug-console", "WHERE", "debug console at port E9h: " + char_devices, Completes::words,
+       {"stdio", "stdout", "null", "pty", "file:", "unix:"}, false},
+      {"--debug-exit", "", "port F4h ends the machine: value v gives exit code (v << 1) | 1"},
+      {"--testdev", "", "test device for CPU test suites (interface of QEMU's pc-testdev)"},
+      {"--disk", "DISK", 
+       "virtio disk: path=FILE,format=raw|qcow2[,readonly=on][,serial=TEXT] [,backing=PLACE]"
+       " [,iops=N][,iops-burst=N] [,bps=SIZE][,bps-burst=SIZE]", Completes::nothing, {}, false, true},
+      {"--rng", "", "virtio entropy device, fed by the host"},
+      {"--fw-cfg", "ITEM", "firmware configuration item: name=opt/x,string=v or name=opt/x,file=path", Completes::nothing, {}, true, true},
+  };
+}
+
+Result<> devices_from_options(const Parsed& options, proto::DeviceConfig& devices) {
+  for (const std::string& where : options.all("serial")) {
+    TRY_ASSIGN(CharConfig port, parse_char_device(where, "--serial"));
+    devices.serial.push_back(std::move(port));
+  }
+  if (!options.has("serial")) devices.serial.push_back({CharConfig::Type::stdio});
+  if (options.has("debug-console")) {
+    TRY_ASSIGN(devices.debug_console, parse_char_device(options.last("debug-console"), "--debug-console"));
+  }
+  devices.debug_exit = options.has("debug-exit");
+  devices.testdev = options.has("testdev");
+  for (const std::string& text : options.all("disk")) {
+    TRY_ASSIGN(proto::DiskConfig disk, parse_disk(text));
+    devices.disks.push_back(std::move(disk));
+  }
+  devices.rng = options.has("rng");
+  for (const std::string& text : options.all("fw-cfg")) {
+    TRY_ASSIGN(proto::FwCfgItem item, parse_fw_cfg(text));
+    devices.fw_cfg.push_back(std::move(item));
+  }
+  return {};
+}
+
+}  // namespace nagaya::cli
