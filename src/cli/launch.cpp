@@ -95,7 +95,7 @@ Result<std::string> vmm_path() {
 
 int start_failure_code(const Error& error) { return error.code == ENOENT ? 127 : 126; }
 
-Result<int> run_machine(const proto::VmConfig& config, bool quiet) {
+Result<int> run_machine(const proto::VmConfig& config, const LaunchOptions& launch) {
   auto program = vmm_path();
   if (!program) {
     complain(program.error());
@@ -113,7 +113,8 @@ Result<int> run_machine(const proto::VmConfig& config, bool quiet) {
       // Should we be killed, it still ends in order and gives the terminal back.
       .death_signal = SIGTERM,
   };
-  if (quiet) options.args.push_back("--quiet");
+  options.fds.insert(options.fds.end(), launch.fds.begin(), launch.fds.end());
+  if (launch.quiet) options.args.push_back("--quiet");
   auto child = host::Process::spawn(options);
   if (!child) {
     complain(child.error());
@@ -126,7 +127,7 @@ Result<int> run_machine(const proto::VmConfig& config, bool quiet) {
   terminal.restore();
   std::string told;
   if (auto line = host::read_all(status_pipe.first.get(), 64 * KiB, "the machine's outcome")) told.assign(line->begin(), line->end());
-  return tell_outcome(status, told, ended_by, quiet);
+  return tell_outcome(status, told, ended_by, launch.quiet);
 }
 
 Result<std::string> ask_vmm(const std::string& argument) {

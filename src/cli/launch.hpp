@@ -1,6 +1,7 @@
 // The machine's own process: found, started, watched, and its end told.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "base/result.hpp"
 #include "host/process.hpp"
@@ -17,9 +18,15 @@ void complain(const Error& error);
 /// What a shell would exit with when a program cannot be started: 127 not found, else 126.
 [[nodiscard]] int start_failure_code(const Error& error);
 
+/// How a machine's process is started, beside what the machine is.
+struct LaunchOptions {
+  bool quiet = false;                ///< no lines about engine and outcome
+  std::vector<host::ChildFd> fds{};  ///< descriptors it inherits beside 0 to 4, under their numbers there (5 and up)
+};
+
 /// Runs the machine in its own process with our standard input, output and error, until it ends. Signals that end or
 /// save are relayed; the terminal's mode is as before in the end, whatever happened to the machine. Gives the exit code.
-[[nodiscard]] Result<int> run_machine(const proto::VmConfig& config, bool quiet);
+[[nodiscard]] Result<int> run_machine(const proto::VmConfig& config, const LaunchOptions& launch);
 
 /// Runs "nagaya-vmm ARGUMENT" and gives what it prints on standard output (at most 1 MiB).
 [[nodiscard]] Result<std::string> ask_vmm(const std::string& argument);

@@ -30,7 +30,7 @@ Result<int> run(const Parsed& options) {
     std::printf("%s\n", json.c_str());
     return 0;
   }
-  return run_machine(config, options.has("quiet"));
+  return run_machine(config, {.quiet = options.has("quiet")});
 }
 
 std::vector<OptionSpec> options_of_run() {

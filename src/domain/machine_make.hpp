@@ -1,0 +1,17 @@
+// From an image to a machine: its own disk over the image's, and what the guest is told at its first start.
+#pragma once
+#include "base/result.hpp"
+#include "domain/machine_store.hpp"
+#include "image/image.hpp"
+#include "proto/vm_config.hpp"
+
+namespace nagaya::domain {
+
+/// Makes the machine's folder, its copy-on-write disk, and for a disk image its cloud-init seed. Leaves nothing behind on
+/// an error.
+[[nodiscard]] Result<Machine> make_machine(const MachineStore& store, const image::Image& image, MachineSpec spec);
+
+/// What nagaya-vmm shall run, network cards apart: those come from whoever joins the networks.
+[[nodiscard]] Result<proto::VmConfig> vm_config(const Machine& machine, const image::Image& image);
+
+}  // namespace nagaya::domain

@@ -1,0 +1,60 @@
+// The named machines of this user: one folder each, <state_dir>/vms/NAME, with machine.json, its disk and its seed. What
+// runs holds the folder's lock, so that every command sees the truth, whatever was killed before.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "domain/machine_spec.hpp"
+#include "host/fd.hpp"
+
+namespace nagaya::domain {
+
+/// One machine's places. Files may be absent.
+struct MachinePlaces {
+  std::string folder;   ///< <state>/vms/NAME
+  std::string runtime;  ///< <runtime>/vm/NAME
+  [[nodiscard]] std::string definition() const { return folder + "/machine.json"; }
+  [[nodiscard]] std::string disk() const { return folder + "/disk.qcow2"; }
+  [[nodiscard]] std::string seed() const { return folder + "/seed.iso"; }
+  [[nodiscard]] std::string console_log() const { return folder + "/console.log"; }
+  [[nodiscard]] std::string initrd() const { return folder + "/initrd"; }
+  [[nodiscard]] std::string control() const { return runtime + "/control.sock"; }
+  [[nodiscard]] std::string vsock() const { return runtime + "/vsock.sock"; }
+  [[nodiscard]] std::string pid() const { return runtime + "/pid"; }
+};
+
+struct Machine {
+  MachineSpec spec;
+  MachinePlaces places;
+};
+
+class MachineStore {
+ public:
+  /// Folders of this user (host/dirs.hpp), or others for tests.
+  MachineStore();
+  MachineStore(std::string state, std::string runtime) : state_(std::move(state)), runtime_(std::move(runtime)) {}
+
+  /// Makes the folder with machine.json; an existing machine of that name is an error. The caller removes it again when
+  /// a later step fails.
+  [[nodiscard]] Result<Machine> create(MachineSpec spec) const;
+  /// The machine of that name, or the one whose name begins so when there is only one.
+  [[nodiscard]] Result<Machine> find(const std::string& name) const;
+  /// By name. A folder that cannot be read is left out and told in `unreadable`.
+  [[nodiscard]] Result<std::vector<Machine>> list(std::vector<std::string>* unreadable = nullptr) const;
+  /// Removes the folder; a running machine is an error.
+  [[nodiscard]] Result<> remove(const Machine& machine) const;
+  /// Takes the machine's lock and makes its runtime folder: it belongs to whoever holds the descriptor (or an inherited
+  /// copy of it). Error: it runs already.
+  [[nodiscard]] Result<host::Fd> lock(const Machine& machine) const;
+  [[nodiscard]] bool running(const Machine& machine) const;
+  /// A name that no machine has, of the form image-NNNN.
+  [[nodiscard]] std::string fresh_name(const std::string& image) const;
+
+ private:
+  [[nodiscard]] MachinePlaces places_of(const std::string& name) const;
+  [[nodiscard]] Result<Machine> load(const std::string& name) const;
+  std::string state_, runtime_;
+};
+
+}  // namespace nagaya::domain
