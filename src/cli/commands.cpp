@@ -6,6 +6,7 @@
 #include "cli/doctor.hpp"
 #include "cli/help.hpp"
 #include "cli/launch.hpp"
+#include "cli/machine_command.hpp"
 #include "cli/parse.hpp"
 #include "cli/run_command.hpp"
 #include "cli/version.hpp"
@@ -42,14 +43,14 @@ CommandSpec completion_command() {
           }};
 }
 
-CommandSpec help_command() {
+CommandSpec help_command(std::vector<std::string> names) {
   return {.name = "help",
           .summary = "explain a command, or print the manual page",
           .examples = {{"nagaya help run", "everything 'run' can do"},
                        {"nagaya help --man | man -l -", "read the manual page"}},
           .options = {{"--man", "", "print the manual page nagaya(1)"},
                       {"COMMAND", "COMMAND", "the command to explain", Completes::words,
-                       {"run", "volume", "doctor", "version", "completion", "help"}, false}},
+                       std::move(names), false}},
           .run = [](const Parsed& options) -> Result<int> {
             if (options.has("man")) {
               print(manual_page());
@@ -67,7 +68,16 @@ CommandSpec help_command() {
 }  // namespace
 
 const std::vector<CommandSpec>& commands() {
-  static const std::vector<CommandSpec> table{run_command(), volume_command(), doctor_command(), version_command(), completion_command(), help_command()};
+  static const std::vector<CommandSpec> table = [] {
+    std::vector<CommandSpec> out{run_command()};
+    for (CommandSpec& command : machine_commands()) out.push_back(std::move(command));
+    for (const auto make : {volume_command, doctor_command, version_command, completion_command}) out.push_back(make());
+    std::vector<std::string> names;
+    for (const CommandSpec& command : out) names.push_back(command.name);
+    names.emplace_back("help");
+    out.push_back(help_command(std::move(names)));
+    return out;
+  }();
   return table;
 }
 

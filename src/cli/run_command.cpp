@@ -9,6 +9,7 @@
 
 #include "cli/device_options.hpp"
 #include "cli/launch.hpp"
+#include "cli/run_image.hpp"
 #include "cli/sizes.hpp"
 
 namespace nagaya::cli {
@@ -23,18 +24,9 @@ Result<unsigned> parse_count(const std::string& text, std::string_view option) {
   return value;
 }
 
-Result<int> run(const Parsed& options) {
-  TRY_ASSIGN(proto::VmConfig config, machine_from_options(options));
-  if (options.has("dry-run")) {
-    std::string json = config.to_json();
-    std::printf("%s\n", json.c_str());
-    return 0;
-  }
-  return run_machine(config, {.quiet = options.has("quiet")});
-}
-
 std::vector<OptionSpec> options_of_run() {
-  std::vector<OptionSpec> out = {
+  std::vector<OptionSpec> out = image_run_options();
+  const std::vector<OptionSpec> boot = {
       {"--kernel", "FILE", "kernel to boot: Linux bzImage, ELF (PVH) or multiboot", Completes::file},
       {"--initrd", "FILE", "initial RAM disk", Completes::file},
       {"--append", "TEXT", "kernel command line; parts are joined by blanks (default: console=ttyS0)", Completes::nothing, {}, true, true},
@@ -49,6 +41,7 @@ std::vector<OptionSpec> options_of_run() {
       {"--cpu", "MODEL", "features: portable (default), common to all engines, host (all)",
        Completes::words, {"portable", "common", "host"}},
   };
+  std::ranges::copy(boot, std::back_inserter(out));
   std::ranges::copy(device_options(), std::back_inserter(out));
   const std::vector<OptionSpec> more = {
       {"--no-reboot", "", "end when the guest resets or triple-faults, instead of starting it again"},
@@ -59,32 +52,14 @@ std::vector<OptionSpec> options_of_run() {
       {"--name", "NAME", "name for messages and the process list"},
       {"--dry-run", "", "print the machine's configuration as JSON and do nothing"},
       {"-q,--quiet", "", "no messages about engine and outcome on standard error"},
+      {.flags = "IMAGE", .value = "IMAGE [COMMAND…]", .help = "an image of the store ('nagaya images'), and what to run in it", .rest = true},
   };
   std::ranges::copy(more, std::back_inserter(out));
   return out;
 }
 
-}  // namespace
-
-Result<proto::VmConfig> machine_from_options(const Parsed& options) {
-  proto::VmConfig config;
-  config.kernel = options.last("kernel");
-  config.initrd = options.last("initrd");
-  config.firmware = options.last("firmware");
-  config.restore = options.last("restore");
-  if (config.kernel.empty() && config.firmware.empty() && config.restore.empty())
-    return fail("nothing to run", "neither --kernel, --firmware nor --restore is given", "see 'nagaya help run'");
-  for (const char* option : {"kernel", "initrd", "firmware", "restore", "save-on-signal", "control"}) {
-    if (options.has(option) && options.last(option).empty()) return fail(fmt::format("--{}", option), "the path is empty");
-  }
-
-  for (const std::string& part : options.all("append")) config.append += (config.append.empty() ? "" : " ") + part;
-  // Without it a Linux kernel says nothing anywhere.
-  if (!options.has("append") && !config.kernel.empty()) config.append = "console=ttyS0";
-  config.modules = options.all("module");
-  if (options.has("protocol")) config.protocol = options.last("protocol");
-  config.decompress_in_guest = options.has("decompress-in-guest");
-
+// What every machine is made of.
+Result<> take_common(const Parsed& options, proto::VmConfig& config) {
   if (options.has("memory")) {
     auto size = parse_size(options.last("memory"));
     if (!size) return std::unexpected(std::move(size).error().within("--memory"));
@@ -99,8 +74,58 @@ Result<proto::VmConfig> machine_from_options(const Parsed& options) {
   }
   if (options.has("engine")) config.engine = options.last("engine");
   if (options.has("cpu")) config.cpu = options.last("cpu");
+  for (const std::string& part : options.all("append")) config.append += (config.append.empty() ? "" : " ") + part;
+  return devices_from_options(options, config);
+}
 
-  TRY(devices_from_options(options, config));
+// A machine made of an image: how it boots is the image's business.
+Result<int> run_of_image(const Parsed& options) {
+  for (const char* option : {"kernel", "initrd", "firmware", "restore", "protocol", "module", "decompress-in-guest", "control",
+                             "save-on-signal", "save-and-exit", "no-reboot"}) {
+    if (options.has(option)) {
+      return fail(fmt::format("--{}", option), fmt::format("it does not go with an image ('{}')", options.all("IMAGE")[0]));
+    }
+  }
+  proto::VmConfig config;
+  TRY(take_common(options, config));
+  // The machine's console is what its definition does not name.
+  if (!options.has("serial")) config.serial.clear();
+  return run_image(options, config);
+}
+
+Result<int> run(const Parsed& options) {
+  if (options.has("IMAGE")) return run_of_image(options);
+  TRY_ASSIGN(proto::VmConfig config, machine_from_options(options));
+  if (options.has("dry-run")) {
+    std::string json = config.to_json();
+    std::printf("%s\n", json.c_str());
+    return 0;
+  }
+  return run_machine(config, {.quiet = options.has("quiet")});
+}
+
+}  // namespace
+
+Result<proto::VmConfig> machine_from_options(const Parsed& options) {
+  proto::VmConfig config;
+  config.kernel = options.last("kernel");
+  config.initrd = options.last("initrd");
+  config.firmware = options.last("firmware");
+  config.restore = options.last("restore");
+  if (config.kernel.empty() && config.firmware.empty() && config.restore.empty())
+    return fail("nothing to run", "neither an image nor --kernel, --firmware or --restore is given", "see 'nagaya help run'");
+  for (const OptionSpec& option : image_run_options()) {
+    if (options.has(option.key())) return fail(fmt::format("--{}", option.key()), "it goes with an image", "name one, such as 'debian'");
+  }
+  for (const char* option : {"kernel", "initrd", "firmware", "restore", "save-on-signal", "control"}) {
+    if (options.has(option) && options.last(option).empty()) return fail(fmt::format("--{}", option), "the path is empty");
+  }
+  // Without it a Linux kernel says nothing anywhere.
+  if (!options.has("append") && !config.kernel.empty()) config.append = "console=ttyS0";
+  config.modules = options.all("module");
+  if (options.has("protocol")) config.protocol = options.last("protocol");
+  config.decompress_in_guest = options.has("decompress-in-guest");
+  TRY(take_common(options, config));
   config.no_reboot = options.has("no-reboot");
   config.save_file = options.last("save-on-signal");
   config.save_then_exit = options.has("save-and-exit");

@@ -141,7 +141,11 @@ bool MachineStore::running(const Machine& machine) const {
 }
 
 Result<> MachineStore::remove(const Machine& machine) const {
-  TRY_ASSIGN(const host::Fd held, lock(machine));
+  TRY_ASSIGN(host::Fd held, lock(machine));
+  return remove(machine, std::move(held));
+}
+
+Result<> MachineStore::remove(const Machine& machine, host::Fd /*held*/) const {
   std::error_code error;
   fs::remove_all(machine.places.runtime, error);
   // Renamed first: what was begun to be removed is no machine any more.

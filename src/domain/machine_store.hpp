@@ -44,6 +44,8 @@ class MachineStore {
   [[nodiscard]] Result<std::vector<Machine>> list(std::vector<std::string>* unreadable = nullptr) const;
   /// Removes the folder; a running machine is an error.
   [[nodiscard]] Result<> remove(const Machine& machine) const;
+  /// The same for whoever has its lock already.
+  [[nodiscard]] Result<> remove(const Machine& machine, host::Fd held) const;
   /// Takes the machine's lock and makes its runtime folder: it belongs to whoever holds the descriptor (or an inherited
   /// copy of it). Error: it runs already.
   [[nodiscard]] Result<host::Fd> lock(const Machine& machine) const;

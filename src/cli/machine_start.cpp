@@ -1,0 +1,118 @@
+#include "cli/machine_start.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+
+#include "base/scope.hpp"
+#include "cli/launch.hpp"
+#include "domain/machine_control.hpp"
+#include "domain/machine_make.hpp"
+#include "image/store.hpp"
+
+namespace nagaya::cli {
+
+namespace {
+
+using domain::Machine;
+using domain::MachineStore;
+
+/// The number under which the machine's process holds the machine's lock.
+constexpr int lock_fd = 5;
+
+void forget_runtime(const Machine& machine) {
+  std::error_code ignored;
+  std::filesystem::remove_all(machine.places.runtime, ignored);
+}
+
+Result<> write_pid(const Machine& machine) {
+  const std::string text = fmt::format("{}\n", ::getpid());
+  return host::replace_file(machine.places.pid(), {reinterpret_cast<const u8*>(text.data()), text.size()});
+}
+
+/// From lock to end: what the foreground and the monitor do alike.
+Result<int> live(const MachineStore& store, const Machine& machine, const StartOptions& options, bool console_here) {
+  TRY_ASSIGN(host::Fd lock, store.lock(machine));
+  ScopeExit clean([&] { forget_runtime(machine); });
+  TRY(write_pid(machine));
+  TRY_ASSIGN(const auto images, image::Store::open());
+  TRY_ASSIGN(const auto image, images.find(machine.spec.image));
+  TRY_ASSIGN(proto::VmConfig config, domain::vm_config(machine, image));
+  if (!console_here) {
+    for (proto::CharConfig& port : config.serial) {
+      if (port.type == proto::CharConfig::Type::stdio) port = {proto::CharConfig::Type::file, machine.places.console_log()};
+    }
+  }
+  LaunchOptions launch{.quiet = options.quiet, .fds = {{lock.get(), lock_fd}}};
+  const auto code = run_machine(config, launch);
+  if (options.remove_after) {
+    clean.release();
+    TRY(store.remove(machine, std::move(lock)));
+  }
+  return code;
+}
+
+/// The child of a detached start. Its standard error goes to the pipe until the machine runs, then to the log.
+[[noreturn]] void monitor(const MachineStore& store, const Machine& machine, const StartOptions& options, host::Fd report) {
+  ::setsid();
+  if (options.die_with_us) ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (auto null = host::Fd::open("/dev/null", O_RDWR)) {
+    ::dup2(null->get(), STDIN_FILENO);
+    ::dup2(null->get(), STDOUT_FILENO);
+  }
+  ::dup2(report.get(), STDERR_FILENO);
+  report.reset();
+  auto code = live(store, machine, options, false);
+  if (!code) complain(code.error());
+  ::_exit(code.value_or(125));
+}
+
+bool answers(const Machine& machine) { return domain::command_machine(machine, {}, 1000).has_value(); }
+
+/// Waits until the machine answers on its control socket; what the monitor says before is told to the user when it ends.
+Result<int> wait_running(const Machine& machine, pid_t child, int report) {
+  std::string said;
+  for (;;) {
+    pollfd wait{report, POLLIN, 0};
+    const int ready = ::poll(&wait, 1, 20);
+    if (ready < 0 && errno != EINTR) return fail_errno("cannot watch the machine");
+    if (ready > 0) {
+      char buffer[4096];
+      const ssize_t got = ::read(report, buffer, sizeof buffer);
+      if (got > 0) said.append(buffer, static_cast<std::size_t>(got));
+      if (got == 0 || (got < 0 && errno != EINTR)) break;
+    }
+    if (answers(machine)) return 0;
+    int status = 0;
+    if (::waitpid(child, &status, WNOHANG) == child) break;
+  }
+  while (said.ends_with('\n')) said.pop_back();
+  return fail(fmt::format("machine '{}' did not start", machine.spec.name), said);
+}
+
+}  // namespace
+
+Result<int> start_machine(const Machine& machine, const StartOptions& options) {
+  const MachineStore store;
+  if (!options.detach) return live(store, machine, options, true);
+  TRY_ASSIGN(auto pipe, host::Fd::pipe());
+  // What was printed so far must not be printed by both.
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) return fail_errno("cannot start a process");
+  if (child == 0) {
+    pipe.first.reset();
+    monitor(store, machine, options, std::move(pipe.second));
+  }
+  pipe.second.reset();
+  return wait_running(machine, child, pipe.first.get());
+}
+
+}  // namespace nagaya::cli

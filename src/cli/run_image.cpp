@@ -1,0 +1,118 @@
+#include "cli/run_image.hpp"
+
+#include <fmt/core.h>
+
+#include <cstdio>
+
+#include "base/scope.hpp"
+#include "cli/machine_start.hpp"
+#include "cli/sizes.hpp"
+#include "domain/machine_make.hpp"
+#include "host/fd.hpp"
+#include "image/store.hpp"
+
+namespace nagaya::cli {
+
+namespace {
+
+constexpr u64 longest_file = 512 * KiB;
+
+Result<std::string> text_of(const std::string& path) {
+  TRY_ASSIGN(const auto bytes, host::read_file(path, longest_file));
+  return std::string(bytes.begin(), bytes.end());
+}
+
+/// The keys of an authorized_keys or .pub file.
+Result<> add_keys(const std::string& path, std::vector<std::string>& out) {
+  TRY_ASSIGN(const std::string text, text_of(path));
+  if (text.find("PRIVATE KEY") != std::string::npos) {
+    return fail(fmt::format("--ssh-key {}", path), "this is a private key", fmt::format("give the public one, {}.pub", path));
+  }
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string line = text.substr(at, end - at);
+    while (line.ends_with('\r') || line.ends_with(' ')) line.pop_back();
+    if (!line.empty() && line[0] != '#') out.push_back(std::move(line));
+    at = end + 1;
+  }
+  return {};
+}
+
+Result<image::Image> image_for(const std::string& name) {
+  TRY_ASSIGN(const auto images, image::Store::open());
+  return images.find(name);
+}
+
+}  // namespace
+
+std::vector<OptionSpec> image_run_options() {
+  return {
+      {"-d,--detach", "", "run in the background; print the machine's name"},
+      {"--rm", "", "remove the machine when it has ended"},
+      {"--hostname", "NAME", "the guest's host name (default: the machine's name)"},
+      {"-v,--volume", "HOST:GUEST[:ro]", "show a folder of this host in the guest", Completes::file, {}, true, true},
+      {"-e,--env", "NAME=VALUE", "environment of the command", Completes::nothing, {}, true, true},
+      {"-w,--workdir", "DIR", "working folder of the command"},
+      {"-u,--user", "USER", "user of the command"},
+      {"--entrypoint", "PROGRAM", "instead of the image's entry point"},
+      {"--disk-size", "SIZE", "size of the machine's own disk (default: the image's)"},
+      {"--ssh-key", "FILE", "public keys that may log in, beside this user's default key", Completes::file, {}, true, true},
+      {"--user-data", "FILE", "cloud-init user data for the first start", Completes::file},
+  };
+}
+
+Result<domain::MachineSpec> spec_from_options(const Parsed& options, const proto::VmConfig& config) {
+  domain::MachineSpec spec;
+  const std::vector<std::string>& words = options.all("IMAGE");
+  spec.image_name = words[0];
+  spec.command.assign(words.begin() + 1, words.end());
+  spec.name = options.has("name") ? options.last("name") : domain::MachineStore().fresh_name(spec.image_name);
+  spec.hostname = options.last("hostname");
+  if (options.has("memory")) spec.memory = config.memory;
+  spec.vcpus = config.vcpus;
+  spec.engine = config.engine;
+  spec.cpu = config.cpu;
+  spec.devices = config;
+  if (options.has("append")) spec.append = config.append;
+  if (options.has("disk-size")) {
+    TRY_ASSIGN(spec.disk_size, parse_size(options.last("disk-size")));
+  }
+  for (const std::string& text : options.all("volume")) {
+    TRY_ASSIGN(domain::MachineShare share, domain::parse_share(text));
+    spec.shares.push_back(std::move(share));
+  }
+  for (const std::string& path : options.all("ssh-key")) TRY(add_keys(path, spec.ssh_keys));
+  if (options.has("user-data")) {
+    TRY_ASSIGN(spec.user_data, text_of(options.last("user-data")));
+  }
+  spec.publish = options.all("publish");
+  spec.networks = options.all("network");
+  spec.env = options.all("env");
+  spec.workdir = options.last("workdir");
+  spec.user = options.last("user");
+  if (options.has("entrypoint")) spec.entrypoint = options.last("entrypoint");
+  return spec;
+}
+
+Result<int> run_image(const Parsed& options, const proto::VmConfig& config) {
+  TRY_ASSIGN(domain::MachineSpec spec, spec_from_options(options, config));
+  TRY_ASSIGN(const image::Image image, image_for(spec.image_name));
+  spec.image = image.id;
+  TRY(spec.validate());
+  if (options.has("dry-run")) {
+    const std::string json = spec.to_json();
+    std::fwrite(json.data(), 1, json.size(), stdout);
+    return 0;
+  }
+  const domain::MachineStore store;
+  const bool remove_after = options.has("rm");
+  TRY_ASSIGN(const domain::Machine machine, domain::make_machine(store, image, std::move(spec)));
+  ScopeExit undo([&] { (void)store.remove(machine); });
+  TRY_ASSIGN(const int code, start_machine(machine, {.quiet = options.has("quiet"), .remove_after = remove_after, .detach = options.has("detach")}));
+  undo.release();
+  if (options.has("detach")) fmt::print("{}\n", machine.spec.name);
+  return code;
+}
+
+}  // namespace nagaya::cli
