@@ -53,6 +53,8 @@ class Disk {
   /// Bytes; a multiple of sector_size. Changes by resize() only.
   [[nodiscard]] virtual u64 size() const = 0;
   [[nodiscard]] virtual Capabilities capabilities() const = 0;
+  /// Bytes that the host can still give to this disk before requests end with ENOSPC; ~0 when it cannot tell.
+  [[nodiscard]] virtual u64 host_space() const { return ~u64{0}; }
   /// Starts a request. `done` is called exactly once, on a thread of the disk's own or, when the answer is known at
   /// once, within submit(); call it with no lock held that `done` takes. `done` may submit again but not drain, close
   /// or resize. Requests in flight are not ordered among each other; a flush covers writes completed before it.

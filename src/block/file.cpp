@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,11 +53,14 @@ Result<> lock_file(int fd, const std::string& name, Access access) {
 
 bool unsupported(int error) { return error == EOPNOTSUPP || error == ENOSYS || error == ENODEV || error == EINVAL; }
 
+// A quota that is used up is a lack of space as well.
+int no_space(int error) { return error == EDQUOT ? ENOSPC : error; }
+
 int allocate(int fd, int mode, u64 offset, u64 length) {
   int done;
   do done = ::fallocate(fd, mode, static_cast<off_t>(offset), static_cast<off_t>(length));
   while (done != 0 && errno == EINTR);
-  return done == 0 ? 0 : errno;
+  return done == 0 ? 0 : no_space(errno);
 }
 
 }  // namespace
@@ -124,6 +128,13 @@ u64 File::allocated() const {
   return ::fstat(fd_.get(), &info) == 0 ? static_cast<u64>(info.st_blocks) * 512 : 0;
 }
 
+u64 File::host_space() const {
+  struct statvfs info {};
+  if (device_ || ::fstatvfs(fd_.get(), &info) != 0) return ~u64{0};
+  // Some blocks are kept for root.
+  return u64{info.f_frsize} * (::geteuid() == 0 ? info.f_bfree : info.f_bavail);
+}
+
 namespace {
 
 // Runs `step(iovecs, count, offset)` until everything has moved; `at_end` is told what is left at end of file.
@@ -146,7 +157,7 @@ int transfer(u64 offset, Iov iov, Step step, AtEnd at_end) {
     const ssize_t moved = step(part.data(), static_cast<int>(count), static_cast<off_t>(offset));
     if (moved < 0) {
       if (errno == EINTR) continue;
-      return errno;
+      return no_space(errno);
     }
     if (moved == 0) return at_end(index, skip);
     offset += static_cast<u64>(moved);
@@ -204,14 +215,15 @@ int File::sync() const {
   int done;
   do done = ::fdatasync(fd_.get());
   while (done != 0 && errno == EINTR);
-  return done == 0 ? 0 : errno;
+  // A file system that finds out only now that it lacks space has dropped data: nothing to be tried again.
+  return done == 0 ? 0 : no_space(errno) == ENOSPC ? EIO : errno;
 }
 
 int File::truncate(u64 size) const {
   int done;
   do done = ::ftruncate(fd_.get(), static_cast<off_t>(size));
   while (done != 0 && errno == EINTR);
-  return done == 0 ? 0 : errno;
+  return done == 0 ? 0 : no_space(errno);
 }
 
 File::Run File::run_at(u64 offset, u64 limit) const {

@@ -10,7 +10,8 @@ namespace nagaya::block {
 
 enum class Access : u8 { read_only, read_write };
 
-/// Methods that give an int give 0 or a positive errno value; EINTR and short transfers are dealt with. Thread-safe.
+/// Methods that give an int give 0 or a positive errno value; EINTR and short transfers are dealt with, and a quota that is
+/// used up is ENOSPC. Thread-safe.
 class File {
  public:
   /// Opens and locks: one writer alone, or any number of readers. The locks (open file description locks, on the bytes
@@ -30,6 +31,8 @@ class File {
 
   /// Bytes, asked of the kernel each time.
   [[nodiscard]] Result<u64> size() const;
+  /// Bytes free on the file system that holds it, ~0 when that says nothing (a device).
+  [[nodiscard]] u64 host_space() const;
   /// Bytes of disk space in use.
   [[nodiscard]] u64 allocated() const;
   /// Past the end of the file reads zeroes.

@@ -29,6 +29,8 @@ class Image {
 
   [[nodiscard]] virtual u64 size() const = 0;
   [[nodiscard]] virtual Capabilities capabilities() const = 0;
+  /// See Disk::host_space.
+  [[nodiscard]] virtual u64 host_space() const { return ~u64{0}; }
   [[nodiscard]] virtual int read(u64 offset, Iov iov) = 0;
   [[nodiscard]] virtual int write(u64 offset, Iov iov) = 0;
   [[nodiscard]] virtual int write_zeroes(u64 offset, u64 length, bool may_unmap) = 0;

@@ -57,6 +57,7 @@ class PoolDisk final : public Disk {
 
   u64 size() const override { return image_->size(); }
   Capabilities capabilities() const override { return image_->capabilities(); }
+  u64 host_space() const override { return image_->host_space(); }
 
   void submit(Request request) override {
     {

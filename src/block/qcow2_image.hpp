@@ -44,6 +44,7 @@ class Qcow2Image final : public Image {
 
   [[nodiscard]] u64 size() const override { return size_.load(std::memory_order_relaxed); }
   [[nodiscard]] Capabilities capabilities() const override;
+  [[nodiscard]] u64 host_space() const override { return file_.host_space(); }
   [[nodiscard]] int read(u64 offset, Iov iov) override;
   [[nodiscard]] int write(u64 offset, Iov iov) override;
   [[nodiscard]] int write_zeroes(u64 offset, u64 length, bool may_unmap) override;

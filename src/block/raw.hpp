@@ -13,6 +13,7 @@ class RawImage final : public Image {
 
   [[nodiscard]] u64 size() const override;
   [[nodiscard]] Capabilities capabilities() const override;
+  [[nodiscard]] u64 host_space() const override { return file_.host_space(); }
   [[nodiscard]] int read(u64 offset, Iov iov) override { return file_.read(offset, iov); }
   [[nodiscard]] int write(u64 offset, Iov iov) override { return file_.write(offset, iov); }
   [[nodiscard]] int write_zeroes(u64 offset, u64 length, bool may_unmap) override;

@@ -37,6 +37,7 @@ class ThrottledDisk final : public Disk {
 
   u64 size() const override { return disk_->size(); }
   Capabilities capabilities() const override { return disk_->capabilities(); }
+  u64 host_space() const override { return disk_->host_space(); }
 
   void submit(Request request) override {
     if (request.op != Op::flush) {

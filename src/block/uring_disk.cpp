@@ -68,6 +68,7 @@ class UringDisk final : public Disk {
 
   u64 size() const override { return image_->size(); }
   Capabilities capabilities() const override { return image_->capabilities(); }
+  u64 host_space() const override { return image_->host_space(); }
 
   void submit(Request request) override {
     const int error = request_error(request, size(), capabilities());

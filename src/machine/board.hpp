@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "bus/bus.hpp"
@@ -22,14 +23,19 @@ class Pm;
 namespace nagaya::devices {
 class CharBackend;
 }
+namespace nagaya::virtio {
+class Blk;
+}
 
 namespace nagaya::machine {
 
-/// What devices ask of the machine. Called on vCPU threads without locks.
+/// What devices ask of the machine. Called on vCPU threads, the last on a disk's, without locks.
 struct BoardSignals {
   std::function<void()> power_off;
   std::function<void()> reset;
   std::function<void(u32 status)> debug_exit;
+  /// A request to disk `index` waits for space on the host: pause, and resume when there is some.
+  std::function<void(std::size_t index)> disk_full;
 };
 
 /// Host ends of the character devices; null: nothing connected. They outlive the board.
@@ -49,6 +55,12 @@ class BoardIo final : public engine::IoHandler {
   void mmio_write(Gpa at, std::span<const u8> data) override { mmio.write(at.value, data); }
 };
 
+/// A disk of the configuration as the machine can reach it.
+struct BoardDisk {
+  std::string name, path;
+  virtio::Blk& device;
+};
+
 struct Board {
   Board(memory::GuestMemory& memory, MachineClock& clock, BoardIo& io, bus::IrqSink& irqs, BoardSignals signals,
         CharEnds ends);
@@ -62,6 +74,7 @@ struct Board {
   bus::PciBus pci;
   std::vector<std::unique_ptr<bus::Device>> devices;
   u8 next_pci_slot = 1;       ///< of bus 0
+  std::vector<BoardDisk> disks;
   chipset::Pm* pm = nullptr;  ///< the power button is there
 
   [[nodiscard]] bus::IrqLine line(unsigned gsi) { return bus::IrqLine(irqs, gsi); }

@@ -125,8 +125,12 @@ Result<> build_disks(Slot s) {
                                             .throttle = {.iops = {wanted.limits.iops, wanted.limits.iops_burst},
                                                          .bps = {wanted.limits.bps, wanted.limits.bps_burst}}}));
     const unsigned queues = std::min(s.config.vcpus, 4u);
-    TRY(add_virtio(s, std::make_unique<virtio::Blk>(fmt::format("disk{}", i), s.board.memory, std::move(disk),
-                                                    virtio::BlkConfig{.queues = queues, .serial = wanted.serial})));
+    const std::string name = fmt::format("disk{}", i);
+    virtio::BlkConfig blk{.queues = queues, .serial = wanted.serial};
+    blk.out_of_space = [full = s.board.signals.disk_full, i] { full(i); };
+    auto device = std::make_unique<virtio::Blk>(name, s.board.memory, std::move(disk), std::move(blk));
+    s.board.disks.push_back({name, wanted.path, *device});
+    TRY(add_virtio(s, std::move(device)));
   }
   return {};
 }

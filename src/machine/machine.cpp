@@ -60,7 +60,8 @@ Result<> Machine::build(SelectedEngine selected, const state::ArchiveReader* sav
   TRY(chips_->attach(io_.ports, io_.mmio));
   BoardSignals signals{.power_off = [this] { request({Outcome::power_off}); },
                        .reset = [this] { request({Outcome::reset}); },
-                       .debug_exit = [this](u32 status) { request({Outcome::debug_exit, static_cast<int>(status)}); }};
+                       .debug_exit = [this](u32 status) { request({Outcome::debug_exit, static_cast<int>(status)}); },
+                       .disk_full = [this](std::size_t index) { disk_full(index); }};
   board_ = std::make_unique<Board>(*memory_, clock_, io_, chips_->sink(), std::move(signals), hooks_.ends);
   TRY(populate(*board_, io_, config_));
   TRY(build_processors(selected.cpuid, saved));

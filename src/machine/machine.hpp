@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,17 @@ class Machine {
   /// saved_machine.hpp). On error the machine is of no use.
   Result<> restore(const state::ArchiveReader& archive, int ram_fd);
 
+  struct DiskRef {
+    std::string name, path;
+  };
+  /// Disks that found no space on the host since the last call. Their requests wait: the processors have been stopped
+  /// and the machine is to be paused; a resume tries them again.
+  [[nodiscard]] std::vector<DiskRef> take_full_disks();
+  /// Bytes the host can still give a disk; ~0: unknown.
+  [[nodiscard]] u64 disk_space(const std::string& name) const;
+  /// Makes a disk larger while the guest runs, which is told.
+  Result<> resize_disk(const std::string& name, u64 size);
+
   void press_power_button();
   [[nodiscard]] bool power_button_heard() const;
   /// A non-maskable interrupt to every processor.
@@ -85,6 +97,8 @@ class Machine {
   /// Any thread: stops the processors and remembers why.
   void request(proto::VmOutcome event);
   void on_exit(unsigned vcpu, const engine::Exit& exit);
+  /// A disk's thread.
+  void disk_full(std::size_t index);
   Result<> set_cpu_state(unsigned vcpu, const x86::CpuState& state);
   /// Guest TSCs as they stand, one instant for all processors.
   void freeze_tsc();
@@ -102,6 +116,7 @@ class Machine {
 
   mutable std::mutex events_mutex_;
   std::vector<proto::VmOutcome> events_;  // guarded by events_mutex_
+  std::set<std::size_t> full_disks_;      // guarded by events_mutex_
 
   // Built from top to bottom, destroyed from bottom to top: processors stop first.
   std::unique_ptr<memory::GuestMemory> memory_;

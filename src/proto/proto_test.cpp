@@ -106,12 +106,19 @@ TEST(VmCommand, SurvivesJson) {
   ASSERT_TRUE(back);
   EXPECT_EQ(back->file, "f");
   EXPECT_TRUE(back->then_exit);
+  const auto resize = VmCommand::from_json(VmCommand{.verb = VmCommand::Verb::resize_disk, .disk = "disk1", .size = 4096}.to_json());
+  ASSERT_TRUE(resize);
+  EXPECT_EQ(resize->disk, "disk1");
+  EXPECT_EQ(resize->size, 4096u);
+  EXPECT_FALSE(VmCommand::from_json(R"({"command":"resize_disk","disk":"disk0"})"));
+  EXPECT_FALSE(VmCommand::from_json(R"({"command":"resize_disk","disk":"disk0","size":-1})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"save"})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"pause","file":"x"})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"dance"})"));
-  const auto answer = VmAnswer::from_json(VmAnswer{true, "", "running", "soft", 2, 4096, "x"}.to_json());
+  const auto answer = VmAnswer::from_json(VmAnswer{true, "", "paused", "no space", "soft", 2, 4096, "x"}.to_json());
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->engine, "soft");
+  EXPECT_EQ(answer->reason, "no space");
 }
 
 }  // namespace

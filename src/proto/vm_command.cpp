@@ -7,15 +7,16 @@
 namespace nagaya::proto {
 namespace {
 
-constexpr std::array<std::string_view, 10> verbs = {"pause", "resume", "reset", "powerdown", "nmi",
-                                                   "quit",  "status", "stats", "registers", "save"};
-static_assert(verbs[static_cast<std::size_t>(VmCommand::Verb::save)] == "save");
+constexpr std::array<std::string_view, 11> verbs = {"pause", "resume", "reset", "powerdown", "nmi",
+                                                   "quit",  "status", "stats", "registers", "save", "resize_disk"};
+static_assert(verbs[static_cast<std::size_t>(VmCommand::Verb::resize_disk)] == "resize_disk");
 
 }  // namespace
 
 std::string VmCommand::to_json() const {
   nlohmann::ordered_json out = {{"command", verbs[static_cast<std::size_t>(verb)]}};
   if (verb == Verb::save) out["file"] = file, out["then_exit"] = then_exit;
+  if (verb == Verb::resize_disk) out["disk"] = disk, out["size"] = size;
   return print(out);
 }
 
@@ -32,7 +33,12 @@ Result<VmCommand> VmCommand::from_json(std::string_view line) {
     fields.text("file", out.file);
     fields.flag("then_exit", out.then_exit);
   }
+  if (out.verb == Verb::resize_disk) {
+    fields.text("disk", out.disk);
+    fields.number("size", out.size);
+  }
   TRY(fields.finish());
+  if (out.verb == Verb::resize_disk && (out.disk.empty() || out.size == 0)) return fail("command", "resize_disk needs a 'disk' and a 'size'");
   if (out.verb == Verb::save && out.file.empty()) return fail("command", "save needs a 'file'");
   return out;
 }
@@ -41,6 +47,7 @@ std::string VmAnswer::to_json() const {
   nlohmann::ordered_json out = {{"ok", ok}};
   if (!error.empty()) out["error"] = error;
   if (!status.empty()) out["status"] = status;
+  if (!reason.empty()) out["reason"] = reason;
   if (!engine.empty()) out["engine"] = engine;
   if (vcpus != 0) out["vcpus"] = vcpus;
   if (memory != 0) out["memory"] = memory;
@@ -55,6 +62,7 @@ Result<VmAnswer> VmAnswer::from_json(std::string_view line) {
   fields.flag("ok", out.ok);
   fields.text("error", out.error);
   fields.text("status", out.status);
+  fields.text("reason", out.reason);
   fields.text("engine", out.engine);
   fields.number("vcpus", out.vcpus);
   fields.number("memory", out.memory);

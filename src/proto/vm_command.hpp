@@ -3,9 +3,11 @@
 //
 //   {"command": "pause"}   pause, resume, reset, powerdown (ACPI button), nmi, quit, status, stats, registers
 //   {"command": "save", "file": "path", "then_exit": false}
+//   {"command": "resize_disk", "disk": "disk0", "size": 1073741824}   bytes; a disk only grows
 //   → {"ok": true, "status": "running", …}   or   {"ok": false, "error": "…"}
 //
-// "status" answers with status (running, paused, saving), engine, vcpus, memory; "stats" and "registers" with text for a person.
+// "status" answers with status (running, paused), reason (why it is paused, when the machine did it by itself: a disk for
+// which the host has no space), engine, vcpus, memory; "stats" and "registers" with text for a person.
 #pragma once
 #include <string>
 #include <string_view>
@@ -18,10 +20,12 @@ namespace nagaya::proto {
 inline constexpr std::size_t longest_command = 64 * 1024;  ///< bytes of a line; a longer one ends the connection
 
 struct VmCommand {
-  enum class Verb : u8 { pause, resume, reset, powerdown, nmi, quit, status, stats, registers, save };
+  enum class Verb : u8 { pause, resume, reset, powerdown, nmi, quit, status, stats, registers, save, resize_disk };
   Verb verb = Verb::status;
   std::string file{};  ///< of save
   bool then_exit = false;
+  std::string disk{};  ///< of resize_disk
+  u64 size = 0;        ///< of resize_disk, bytes
 
   [[nodiscard]] std::string to_json() const;
   [[nodiscard]] static Result<VmCommand> from_json(std::string_view line);
@@ -31,6 +35,7 @@ struct VmAnswer {
   bool ok = true;
   std::string error{};    ///< when not ok
   std::string status{};   ///< running, paused
+  std::string reason{};   ///< why it is paused, when nobody asked
   std::string engine{};
   unsigned vcpus = 0;
   u64 memory = 0;

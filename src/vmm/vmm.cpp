@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 
 #include <csignal>
+#include <map>
 #include <optional>
 
 #include "base/log.hpp"
@@ -18,6 +19,7 @@
 #include "machine/machine.hpp"
 #include "machine/saved_machine.hpp"
 #include "vmm/control_server.hpp"
+#include "vmm/space_watch.hpp"
 
 namespace nagaya::vmm {
 namespace {
@@ -29,6 +31,8 @@ using proto::VmOutcome;
 
 /// How long a guest may take to react to the power button when its process is told to end.
 constexpr u64 shutdown_patience_ns = 3'000'000'000;
+/// How often a machine that waits for space on the host looks for it.
+constexpr u64 space_check_ns = 500'000'000;
 
 class Vmm {
  public:
@@ -89,12 +93,54 @@ class Vmm {
     if (!options_.quiet) (void)host::write_all(2, "nagaya: " + line + "\n");
   }
 
+  /// What must be heard also when nothing else is wanted on standard error.
+  static void tell_always(const std::string& line) { (void)host::write_all(2, "nagaya: " + line + "\n"); }
+
   void end(VmOutcome outcome) {
     if (!outcome_) outcome_ = std::move(outcome);
   }
 
   void on_events() {
     if (auto outcome = machine_->handle_events()) end(std::move(*outcome));
+    const auto full = machine_->take_full_disks();
+    // While it is paused the requests just wait: they are tried again, and complain again, when it goes on.
+    if (!full.empty() && !outcome_ && !machine_->paused()) on_full_disks(full);
+  }
+
+  void on_full_disks(const std::vector<machine::Machine::DiskRef>& full) {
+    machine_->pause();
+    bool news = false;
+    full_disks_.clear();
+    for (const auto& disk : full) {
+      full_disks_.push_back(disk.name);
+      news |= space_[disk.name].ran_full(host::monotonic_ns(), machine_->disk_space(disk.name));
+    }
+    reason_ = fmt::format("{}: no space left for '{}'", full[0].name, full[0].path);
+    if (news) tell_always(reason_ + ": the machine is paused; make space, then resume");
+    if (!space_timer_) {
+      space_timer_.emplace(timers_, [this] { loop_->post([this] { look_for_space(); }); });
+    }
+    space_timer_->arm(host::monotonic_ns() + space_check_ns);
+  }
+
+  void look_for_space() {
+    if (full_disks_.empty() || outcome_) return;
+    const u64 now = host::monotonic_ns();
+    for (const std::string& name : full_disks_) {
+      if (!space_[name].try_again(now, machine_->disk_space(name))) return space_timer_->arm(now + space_check_ns);
+    }
+    resume();
+  }
+
+  void resume() {
+    forget_full_disks();
+    machine_->resume();
+  }
+
+  /// The machine goes on, or someone wants it to stay paused.
+  void forget_full_disks() {
+    full_disks_.clear();
+    reason_.clear();
   }
 
   void on_signals() {
@@ -133,6 +179,7 @@ class Vmm {
 
   VmAnswer status() const {
     return {.status = machine_->paused() ? "paused" : "running",
+            .reason = reason_,
             .engine = machine_->capabilities().name,
             .vcpus = machine_->config().vcpus,
             .memory = machine_->config().memory};
@@ -142,8 +189,11 @@ class Vmm {
     on_events();  // what the guest asked for came first
     if (outcome_) return {.ok = false, .error = "the machine has ended"};
     switch (command.verb) {
-      case VmCommand::Verb::pause: machine_->pause(); break;
-      case VmCommand::Verb::resume: machine_->resume(); break;
+      case VmCommand::Verb::pause:
+        forget_full_disks();
+        machine_->pause();
+        break;
+      case VmCommand::Verb::resume: resume(); break;
       case VmCommand::Verb::reset:
         if (auto done = machine_->reset(); !done) {
           end({Outcome::failed, 0, "cannot restart: " + done.error().message()});
@@ -165,6 +215,9 @@ class Vmm {
         return answer;
       }
       case VmCommand::Verb::save: return save(command.file, command.then_exit);
+      case VmCommand::Verb::resize_disk:
+        if (auto done = machine_->resize_disk(command.disk, command.size); !done) return {.ok = false, .error = done.error().message()};
+        break;
     }
     return status();
   }
@@ -177,7 +230,10 @@ class Vmm {
   std::unique_ptr<machine::Machine> machine_;
   std::unique_ptr<ControlServer> control_;
   host::TimerQueue timers_{"vmm-timers"};
-  std::optional<host::TimerQueue::Timer> ending_;
+  std::optional<host::TimerQueue::Timer> ending_, space_timer_;
+  std::vector<std::string> full_disks_;  // for which the machine is paused
+  std::map<std::string, SpaceWatch> space_;
+  std::string reason_;
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "virtio/blk/blk.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -24,6 +26,9 @@ Blk::Blk(std::string name, memory::GuestMemory& memory, std::unique_ptr<block::D
 Blk::~Blk() { stop(); }
 
 Result<> Blk::resize(u64 size) {
+  if (size < disk_->size()) {
+    return fail(fmt::format("cannot resize {} to {} bytes", name(), size), fmt::format("it has {}, and a disk in use only grows", disk_->size()));
+  }
   TRY(disk_->resize(size));
   config_changed();
   return {};

@@ -30,8 +30,10 @@ class Blk final : public VirtioDevice {
   Blk(std::string name, memory::GuestMemory& memory, std::unique_ptr<block::Disk> disk, BlkConfig config = {});
   ~Blk() override;
 
-  /// A new size in bytes, a multiple of 512; the guest is told.
+  /// A new size in bytes, a multiple of 512; the guest is told. Never smaller: a guest that runs cannot take that.
   Result<> resize(u64 size);
+  /// Bytes the host can still give it; ~0: unknown.
+  [[nodiscard]] u64 host_space() const { return disk_->host_space(); }
 
  private:
   /// A request on its way.
