@@ -32,7 +32,7 @@ guests: ## fetch Debian's kernels and make their RAM disks
 	@scripts/install-packages guest
 	@scripts/guest-images -o $(GUEST) amd64 $(GUEST_EXTRA)
 
-test: GUEST_EXTRA = i386
+test: GUEST_EXTRA = i386 fio
 test: build guests ## every test: unit, law, conformance, whole guests
 	@scripts/install-packages test
 	@$(CTEST)
@@ -41,7 +41,7 @@ test-fast: build ## all tests but those with Debian guests
 	@scripts/install-packages test
 	@$(CTEST) -LE slow
 
-test-slow: GUEST_EXTRA = i386
+test-slow: GUEST_EXTRA = i386 fio
 test-slow: build guests ## only the tests with Debian guests
 	@$(CTEST) -L slow
 

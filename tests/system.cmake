@@ -4,16 +4,17 @@ set(NAGAYA_DEBIAN_GUESTS ${CMAKE_SOURCE_DIR}/build/guest CACHE PATH "Folder of t
 
 file(GLOB system_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/system/*.cpp)
 add_executable(system_test ${system_sources})
+target_include_directories(system_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(system_test PRIVATE GTest::gtest GTest::gmock GTest::gtest_main util)
 if(TARGET nagaya)
-  add_dependencies(system_test nagaya small_guests)
+  add_dependencies(system_test nagaya small_guests guest_programs)
 endif()
 if(TARGET nagaya-vmm)
   add_dependencies(system_test nagaya-vmm)
 endif()
 
 # The images are made once before the first test that needs them.
-add_test(NAME guest.images COMMAND ${CMAKE_SOURCE_DIR}/scripts/guest-images -o ${NAGAYA_DEBIAN_GUESTS} amd64 i386)
+add_test(NAME guest.images COMMAND ${CMAKE_SOURCE_DIR}/scripts/guest-images -o ${NAGAYA_DEBIAN_GUESTS} amd64 i386 fio)
 set_tests_properties(guest.images PROPERTIES LABELS "guest;slow" FIXTURES_SETUP debian TIMEOUT 600)
 
 # nagaya_system_test(NAME gtest-filter seconds [slow])
@@ -21,7 +22,7 @@ function(nagaya_system_test name filter seconds)
   add_test(NAME system.${name} COMMAND system_test --gtest_filter=${filter})
   set_tests_properties(system.${name} PROPERTIES
     LABELS "guest;${ARGN}" TIMEOUT ${seconds}
-    ENVIRONMENT "NAGAYA=$<TARGET_FILE:nagaya>;NAGAYA_SMALL_GUESTS=${CMAKE_CURRENT_BINARY_DIR}/guests;NAGAYA_DEBIAN=${NAGAYA_DEBIAN_GUESTS}")
+    ENVIRONMENT "NAGAYA=$<TARGET_FILE:nagaya>;NAGAYA_SMALL_GUESTS=${CMAKE_CURRENT_BINARY_DIR}/guests;NAGAYA_DEBIAN=${NAGAYA_DEBIAN_GUESTS};NAGAYA_PROGRAMS=${NAGAYA_PROGRAMS}")
   if("slow" IN_LIST ARGN)
     set_tests_properties(system.${name} PROPERTIES FIXTURES_REQUIRED debian)
   endif()
@@ -32,6 +33,9 @@ nagaya_system_test(errors "Errors.*" 300)
 nagaya_system_test(terminal "*Terminal.*" 600)
 nagaya_system_test(nonsense "*Nonsense*" 900)
 nagaya_system_test(saved "Saved.*" 600)
+nagaya_system_test(disk "Disk.*:*/Disk*" 600 slow)
+nagaya_system_test(disk_space "*DiskSpace*" 600 slow)
+nagaya_system_test(disk_kill "*DiskKill*" 900 slow)
 nagaya_system_test(linux_boot "*LinuxBoot*" 1200 slow)
 nagaya_system_test(linux "Linux.*" 1200 slow)
 nagaya_system_test(linux_saved "*LinuxSaved*" 1200 slow)

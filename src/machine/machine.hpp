@@ -58,7 +58,7 @@ class Machine {
   /// machine has ended and stays paused.
   [[nodiscard]] std::optional<proto::VmOutcome> handle_events();
 
-  /// Writes the machine to a new file at `path` (as one step); pauses around it. On error it goes on undisturbed.
+  /// Writes the machine to a new file at `path` (as one step), its disks back first; pauses around it. On error it goes on undisturbed.
   Result<> save(const std::string& path);
   /// Fills a machine that never ran, built for `archive`, and RAM from the file at the descriptor's position (see
   /// saved_machine.hpp). On error the machine is of no use.
@@ -97,6 +97,7 @@ class Machine {
   /// Any thread: stops the processors and remembers why.
   void request(proto::VmOutcome event);
   void on_exit(unsigned vcpu, const engine::Exit& exit);
+  Result<> sync_disks();
   /// A disk's thread.
   void disk_full(std::size_t index);
   Result<> set_cpu_state(unsigned vcpu, const x86::CpuState& state);

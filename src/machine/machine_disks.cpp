@@ -33,6 +33,14 @@ u64 Machine::disk_space(const std::string& name) const {
   return disk == board_->disks.end() ? ~u64{0} : disk->device.host_space();
 }
 
+/// A saved machine goes on with its disks as they are in their files.
+Result<> Machine::sync_disks() {
+  for (const BoardDisk& disk : board_->disks) {
+    if (auto done = disk.device.sync(); !done) return std::unexpected(std::move(done.error()).within(fmt::format("'{}'", disk.path)));
+  }
+  return {};
+}
+
 Result<> Machine::resize_disk(const std::string& name, u64 size) {
   const auto disk = std::ranges::find(board_->disks, name, &BoardDisk::name);
   if (disk == board_->disks.end()) {

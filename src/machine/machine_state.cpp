@@ -51,8 +51,10 @@ Result<std::vector<u8>> Machine::describe() {
 Result<> Machine::save(const std::string& path) {
   const bool ran = !paused_;
   pause();
-  Result<> result;
-  if (auto description = describe()) {
+  Result<> result = sync_disks();
+  if (!result) {
+    result = std::unexpected(std::move(result.error()).within("cannot save the machine"));
+  } else if (auto description = describe()) {
     result = write_saved_machine(path, *description, [&](int fd) { return write_ram(fd, *memory_); });
   } else {
     result = std::unexpected(std::move(description.error()).within("cannot save the machine"));

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <future>
 
 #include "bus/bytes.hpp"
 #include "virtio/blk/layout.hpp"
@@ -31,6 +32,13 @@ Result<> Blk::resize(u64 size) {
   }
   TRY(disk_->resize(size));
   config_changed();
+  return {};
+}
+
+Result<> Blk::sync() {
+  std::promise<int> ended;
+  disk_->submit({.op = block::Op::flush, .done = [&ended](int error) { ended.set_value(error); }});
+  if (const int error = ended.get_future().get(); error != 0) return fail_errno(fmt::format("cannot write back {}", name()), error);
   return {};
 }
 

@@ -32,6 +32,8 @@ class Blk final : public VirtioDevice {
 
   /// A new size in bytes, a multiple of 512; the guest is told. Never smaller: a guest that runs cannot take that.
   Result<> resize(u64 size);
+  /// Makes everything that was written durable, and waits for it. Not on a thread of the disk's.
+  Result<> sync();
   /// Bytes the host can still give it; ~0: unknown.
   [[nodiscard]] u64 host_space() const { return disk_->host_space(); }
 
