@@ -5,6 +5,7 @@
 
 #include "cli/doctor.hpp"
 #include "cli/help.hpp"
+#include "cli/image_command.hpp"
 #include "cli/launch.hpp"
 #include "cli/machine_command.hpp"
 #include "cli/parse.hpp"
@@ -71,6 +72,7 @@ const std::vector<CommandSpec>& commands() {
   static const std::vector<CommandSpec> table = [] {
     std::vector<CommandSpec> out{run_command()};
     for (CommandSpec& command : machine_commands()) out.push_back(std::move(command));
+    for (CommandSpec& command : image_commands()) out.push_back(std::move(command));
     for (const auto make : {volume_command, doctor_command, version_command, completion_command}) out.push_back(make());
     std::vector<std::string> names;
     for (const CommandSpec& command : out) names.push_back(command.name);

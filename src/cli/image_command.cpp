@@ -1,0 +1,171 @@
+#include "cli/image_command.hpp"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+
+#include "cli/launch.hpp"
+#include "cli/sizes.hpp"
+#include "cli/table.hpp"
+#include "image/debian.hpp"
+#include "image/store.hpp"
+#include "image/tool.hpp"
+
+namespace nagaya::cli {
+
+namespace {
+
+constexpr int interrupted = 130;
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+std::string time_text(u64 seconds) {
+  const auto time = static_cast<std::time_t>(seconds);
+  std::tm parts{};
+  char text[32];
+  if (::gmtime_r(&time, &parts) == nullptr || std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) return "?";
+  return text;
+}
+
+/// For people: three digits or so.
+std::string size_text(u64 bytes) {
+  if (bytes < MiB) return fmt::format("{} KiB", (bytes + KiB - 1) / KiB);
+  if (bytes < GiB) return fmt::format("{} MiB", (bytes + MiB / 2) / MiB);
+  return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / static_cast<double>(GiB));
+}
+
+/// Runs work that makes an image: progress on standard error, the id on standard output.
+template <class Make>
+Result<int> make_image(const Parsed& options, Make make) {
+  TRY_ASSIGN(const image::Interrupt interrupt, image::Interrupt::create());
+  image::Work work{.interrupt = &interrupt, .verbose = options.has("verbose")};
+  if (!options.has("quiet")) work.say = [](const std::string& step) { std::fprintf(stderr, "nagaya: %s\n", step.c_str()); };
+  TRY_ASSIGN(image::Store store, image::Store::open());
+  const std::time_t start = std::time(nullptr);
+  Result<image::Image> made = make(store, work);
+  if (!made && made.error().code == EINTR) {
+    complain(made.error());
+    return interrupted;
+  }
+  if (!made) return std::unexpected(std::move(made.error()));
+  if (!options.has("quiet")) {
+    std::fprintf(stderr, "nagaya: image %s, %s, in %lld s\n", fmt::format("{}", fmt::join(made->names, ", ")).c_str(), size_text(made->size).c_str(),
+                 static_cast<long long>(std::time(nullptr) - start));
+  }
+  print(made->id + "\n");
+  return 0;
+}
+
+Result<int> build_debian(const Parsed& options) {
+  image::DebianOptions debian{.name = options.last("name"), .mirror = options.last("mirror")};
+  if (options.has("suite")) debian.suite = options.last("suite");
+  if (options.has("size")) {
+    TRY_ASSIGN(debian.size, parse_size(options.last("size")));
+  }
+  for (const std::string& list : options.all("include")) {
+    for (std::size_t at = 0; at <= list.size();) {
+      const std::size_t end = std::min(list.find(',', at), list.size());
+      if (end != at) debian.include.push_back(list.substr(at, end - at));
+      at = end + 1;
+    }
+  }
+  TRY(image::validate(debian));
+  return make_image(options, [&](image::Store& store, const image::Work& work) { return image::build_debian(store, debian, work); });
+}
+
+Result<int> build(const Parsed& options) {
+  const std::string what = options.last("WHAT");
+  if (what == "debian") return build_debian(options);
+  if (what.empty()) return fail("nagaya build", "it is not said what to build", "nagaya build debian");
+  return fail(fmt::format("nagaya build {}", what), "only Debian systems are built", "nagaya build debian");
+}
+
+Result<int> images(const Parsed& options) {
+  TRY_ASSIGN(const image::Store store, image::Store::open());
+  TRY_ASSIGN(const auto all, store.list());
+  int code = 0;
+  Table table{{"name", "id", "kind", "created", "size", "disk", "source"}, {}};
+  for (const image::Image& image : all) {
+    if (options.has("verify")) {
+      if (auto good = store.verify(image); !good) {
+        complain(good.error());
+        code = 1;
+      }
+    }
+    if (options.has("quiet")) {
+      print(image.id + "\n");
+      continue;
+    }
+    const std::string id = options.has("no-trunc") ? image.id : image.id.substr(0, 12);
+    const std::string disk = image.disk_size == 0 ? "" : size_text(image.disk_size);
+    std::vector<std::string> names = image.names;
+    if (names.empty()) names.emplace_back("");
+    for (const std::string& name : names) {
+      table.rows.push_back({name, id, std::string(image::kind_name(image.kind)), time_text(image.created), size_text(image.size), disk, image.source});
+    }
+  }
+  if (!options.has("quiet")) print(render(table, options.last("output")));
+  return code;
+}
+
+Result<int> rmi(const Parsed& options) {
+  if (!options.has("IMAGE")) return fail("nagaya rmi", "no image is named", "'nagaya images' lists them");
+  TRY_ASSIGN(image::Store store, image::Store::open());
+  int code = 0;
+  for (const std::string& name : options.all("IMAGE")) {
+    auto gone = store.remove(name);
+    if (gone) {
+      print(*gone ? **gone + "\n" : name + "\n");
+    } else {
+      complain(gone.error());
+      code = 125;
+    }
+  }
+  return code;
+}
+
+CommandSpec build_command() {
+  return {.name = "build",
+          .summary = "make an image: a Debian system on a disk",
+          .examples = {{"nagaya build debian", "Debian 12, as image debian"},
+                       {"nagaya build debian --include git,build-essential --size 20G --name dev", "with more packages and room"},
+                       {"nagaya build debian --mirror http://mirror.example/debian", "from a mirror near you"}},
+          .options = {{"WHAT", "WHAT", "what to build", Completes::words, {"debian"}, false},
+                      {"--suite", "SUITE", "Debian release (default: bookworm)"},
+                      {"--include", "PACKAGES", "more packages, with commas between them", Completes::nothing, {}, true, true},
+                      {"--size", "SIZE", "size of the disk; what is not used takes no space (default: 4G)"},
+                      {"--name", "NAME[:TAG]", "name of the image (default: debian)"},
+                      {"--mirror", "URL", "where packages come from, for the guest too (default: the mirrors of this host)"},
+                      {"-q,--quiet", "", "no progress"},
+                      {"--verbose", "", "show what the tools print"}},
+          .sections = {{"Notes", "The new image's id is printed on standard output. No root is needed where the user has subordinate ids (package uidmap).", {}}},
+          .run = build};
+}
+
+CommandSpec images_command() {
+  return {.name = "images",
+          .summary = "list images",
+          .examples = {{"nagaya images", "what can be run"}, {"nagaya images --verify", "and whether its files are as they were made"}},
+          .options = {{"-q,--quiet", "", "ids only"},
+                      {"--no-trunc", "", "whole ids"},
+                      {"--verify", "", "read all files and compare their hashes; exit code 1 when one was changed"},
+                      {"-f,--output", "FORMAT", "table, json, yaml or csv (default: table)", Completes::words, table_formats()}},
+          .run = images};
+}
+
+CommandSpec rmi_command() {
+  return {.name = "rmi",
+          .summary = "remove images",
+          .examples = {{"nagaya rmi debian", "the name, and with the last one the image"}, {"nagaya rmi 3f2a", "by the beginning of its id"}},
+          .options = {{"IMAGE", "IMAGE", "names or ids", Completes::nothing, {}, true, true}},
+          .run = rmi};
+}
+
+}  // namespace
+
+std::vector<CommandSpec> image_commands() { return {build_command(), images_command(), rmi_command()}; }
+
+}  // namespace nagaya::cli
