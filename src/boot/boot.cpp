@@ -100,7 +100,7 @@ Result<BootPlan> load_kernel(memory::GuestMemory& memory, const BootConfig& conf
   Platform platform = config.platform;
   platform.ram_size = memory.ram_size();
   for (const memory::Region& region : memory.regions()) {
-    if (!region.readonly) platform.ram_end = std::max(platform.ram_end, region.gpa.value + region.size);
+    if (region.is_ram()) platform.ram_end = std::max(platform.ram_end, region.gpa.value + region.size);
   }
   BootPlan plan;
   plan.memory_map = build_memory_map(memory);

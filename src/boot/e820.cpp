@@ -45,7 +45,9 @@ MemoryMap build_memory_map(const memory::GuestMemory& memory) {
   namespace pc = x86::pc;
   MemoryMap map;
   for (const memory::Region& region : memory.regions()) {
-    map.set(region.gpa.value, region.size, region.readonly ? MemoryKind::reserved : MemoryKind::ram);
+    // The device tells of persistent memory, not this map.
+    if (region.kind == memory::RegionKind::file) continue;
+    map.set(region.gpa.value, region.size, region.is_ram() ? MemoryKind::ram : MemoryKind::reserved);
   }
   // Below 1 MiB: the EBDA, the VGA hole and the BIOS area are not for use as RAM, whatever backs them.
   map.set(pc::ebda_base, pc::vga_hole - pc::ebda_base, MemoryKind::reserved);

@@ -11,6 +11,16 @@ Result<Mapping> Mapping::shared(int fd, u64 offset, u64 size, int protection) {
   return Mapping(static_cast<std::byte*>(at), size);
 }
 
+Result<Mapping> Mapping::padded(int fd, u64 file_size, u64 size, int protection) {
+  TRY_ASSIGN(Mapping whole, anonymous(size, protection));
+  if (file_size > size) return fail(fmt::format("cannot map {} bytes", size), "the file is larger");
+  if (file_size != 0) {
+    void* at = ::mmap(whole.data(), file_size, protection, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+    if (at == MAP_FAILED) return fail_errno(fmt::format("cannot map {} bytes", file_size));
+  }
+  return whole;
+}
+
 Result<Mapping> Mapping::anonymous(u64 size, int protection) {
   void* at = ::mmap(nullptr, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) return fail_errno(fmt::format("cannot map {} bytes", size));

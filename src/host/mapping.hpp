@@ -27,6 +27,8 @@ class Mapping {
 
   /// Shared mapping of a file. `protection` as mmap(2) (PROT_…); no swap is reserved.
   static Result<Mapping> shared(int fd, u64 offset, u64 size, int protection);
+  /// The same from the beginning of a file, with zeros from its page's end to `size`.
+  static Result<Mapping> padded(int fd, u64 file_size, u64 size, int protection);
   /// Private anonymous memory, zeroed, no swap reserved.
   static Result<Mapping> anonymous(u64 size, int protection);
 

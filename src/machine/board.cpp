@@ -10,7 +10,7 @@ namespace pc = x86::pc;
 u64 end_of_ram(const memory::GuestMemory& memory) {
   u64 end = 0;
   for (const memory::Region& region : memory.regions()) {
-    if (!region.readonly) end = std::max(end, region.gpa.value + region.size);
+    if (region.is_ram()) end = std::max(end, region.gpa.value + region.size);
   }
   return end;
 }

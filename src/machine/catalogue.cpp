@@ -18,6 +18,8 @@
 #include "machine/board.hpp"
 #include "machine/fw_cfg_items.hpp"
 #include "virtio/blk/blk.hpp"
+#include "virtio/fs/fs.hpp"
+#include "virtio/pmem/pmem.hpp"
 #include "virtio/rng/rng.hpp"
 #include "virtio/virtio_pci.hpp"
 #include "x86/pc_layout.hpp"
@@ -137,6 +139,31 @@ Result<> build_disks(Slot s) {
 
 Result<> build_rng(Slot s) { return add_virtio(s, std::make_unique<virtio::Rng>("rng0", s.board.memory)); }
 
+Result<> build_shares(Slot s) {
+  // What the guest remembers takes descriptors of this process; some are left for everything else.
+  constexpr u64 others = 512;
+  const u64 limit = fuse::raise_descriptor_limit();
+  const u64 each = (limit - std::min(limit / 2, others)) / s.config.shares.size();
+  for (std::size_t i = 0; i < s.config.shares.size(); ++i) {
+    const proto::ShareConfig& wanted = s.config.shares[i];
+    TRY_ASSIGN(auto server, fuse::Server::open({.path = wanted.path, .read_only = wanted.read_only, .descriptors = each}));
+    TRY(add_virtio(s, std::make_unique<virtio::Fs>(fmt::format("share{}", i), s.board.memory, std::move(server),
+                                                   virtio::FsConfig{.tag = wanted.tag, .request_queues = std::min(s.config.vcpus, 4u)})));
+  }
+  return {};
+}
+
+Result<> build_pmems(Slot s) {
+  for (std::size_t i = 0; i < s.config.pmems.size(); ++i) {
+    const proto::PmemConfig& wanted = s.config.pmems[i];
+    TRY_ASSIGN(auto file, virtio::PmemFile::open(wanted.path, wanted.read_only));
+    TRY_ASSIGN(const u64 place, s.board.resources.mmio64.allocate(file.size, virtio::PmemFile::alignment));
+    TRY(s.board.memory.add_file(Gpa(place), file.fd.get(), file.file_size, file.size, !wanted.read_only));
+    TRY(add_virtio(s, std::make_unique<virtio::Pmem>(fmt::format("pmem{}", i), s.board.memory, std::move(file), Gpa(place))));
+  }
+  return {};
+}
+
 struct Entry {
   bool (*wanted)(const VmConfig&, const CharEnds&);
   Result<> (*build)(Slot);
@@ -156,6 +183,8 @@ constexpr std::array catalogue = {
     Entry{[](const VmConfig& c, const CharEnds&) { return c.testdev; }, build_testdev},
     Entry{[](const VmConfig& c, const CharEnds&) { return !c.disks.empty(); }, build_disks},
     Entry{[](const VmConfig& c, const CharEnds&) { return c.rng; }, build_rng},
+    Entry{[](const VmConfig& c, const CharEnds&) { return !c.shares.empty(); }, build_shares},
+    Entry{[](const VmConfig& c, const CharEnds&) { return !c.pmems.empty(); }, build_pmems},
 };
 
 }  // namespace

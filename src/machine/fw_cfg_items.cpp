@@ -46,7 +46,7 @@ Result<devices::FwCfgItems> make_fw_cfg_items(const proto::VmConfig& config, con
   items.set_u16(FwCfgKey::nographic, 1);
   std::vector<devices::FwCfgE820> map;
   for (const memory::Region& region : memory.regions()) {
-    if (!region.readonly) map.push_back({region.gpa.value, region.size, 1});
+    if (region.is_ram()) map.push_back({region.gpa.value, region.size, 1});
   }
   TRY(items.add_e820(map));
   for (const proto::FwCfgItem& item : config.fw_cfg) {

@@ -31,7 +31,7 @@ Result<GuestStart> start_firmware(memory::GuestMemory& memory) {
   // The end of the image shows below 1 MiB as RAM that firmware may change.
   std::vector<u8> copy;
   for (const memory::Region& region : memory.regions()) {
-    if (!region.readonly || region.gpa.value + region.size != pc::firmware_end) continue;
+    if (region.kind != memory::RegionKind::rom || region.gpa.value + region.size != pc::firmware_end) continue;
     copy.resize(std::min(region.size, low_copy));
     TRY(memory.read(Gpa(pc::firmware_end - copy.size()), copy));
   }
@@ -47,7 +47,7 @@ boot::Platform platform_of(const proto::VmConfig& config, const memory::GuestMem
   out.serial_ports = static_cast<u32>(config.serial.size());
   out.ram_size = memory.ram_size();
   for (const memory::Region& region : memory.regions()) {
-    if (!region.readonly) out.ram_end = std::max(out.ram_end, region.gpa.value + region.size);
+    if (region.is_ram()) out.ram_end = std::max(out.ram_end, region.gpa.value + region.size);
   }
   return out;
 }

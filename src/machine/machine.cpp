@@ -50,9 +50,6 @@ Result<> Machine::build(SelectedEngine selected, const state::ArchiveReader* sav
   if (config_.vcpus > most) {
     return fail(fmt::format("{} vCPUs", config_.vcpus), fmt::format("engine {} offers {}", engine_->capabilities().name, most));
   }
-  std::vector<engine::MemoryRegion> regions;
-  for (const memory::Region& r : memory_->regions()) regions.push_back({r.gpa, r.size, r.hva, r.readonly});
-  TRY(engine_->set_memory(regions));
   memory_->on_write([engine = engine_.get()](Gpa at, u64 size) { engine->memory_written(at, size); });
 
   chips_ = engine_->irqchip() != nullptr ? make_engine_chips(*engine_->irqchip())
@@ -64,6 +61,10 @@ Result<> Machine::build(SelectedEngine selected, const state::ArchiveReader* sav
                        .disk_full = [this](std::size_t index) { disk_full(index); }};
   board_ = std::make_unique<Board>(*memory_, clock_, io_, chips_->sink(), std::move(signals), hooks_.ends);
   TRY(populate(*board_, io_, config_));
+  // Devices may have brought memory along.
+  std::vector<engine::MemoryRegion> regions;
+  for (const memory::Region& r : memory_->regions()) regions.push_back({r.gpa, r.size, r.hva, r.readonly});
+  TRY(engine_->set_memory(regions));
   TRY(build_processors(selected.cpuid, saved));
   for (bus::Device* device : devices()) device->pause();
   return {};

@@ -57,6 +57,14 @@ Result<> each_data(int fd, u64 begin, u64 end, Visit visit) {
   return {};
 }
 
+/// Wholly inside one region of RAM: persistent memory is not part of a saved machine.
+bool is_ram(const memory::GuestMemory& memory, u64 address, u64 size) {
+  return std::ranges::any_of(memory.regions(), [&](const memory::Region& region) {
+    return region.is_ram() && address >= region.gpa.value && address - region.gpa.value < region.size &&
+           size <= region.size - (address - region.gpa.value);
+  });
+}
+
 std::unexpected<Error> damaged(std::string why) { return fail("saved memory is not usable", std::move(why)); }
 
 }  // namespace
@@ -64,7 +72,7 @@ std::unexpected<Error> damaged(std::string why) { return fail("saved memory is n
 Result<> write_ram(int fd, const memory::GuestMemory& memory) {
   u64 total = 0;
   for (const memory::Region& region : memory.regions()) {
-    if (region.readonly) continue;
+    if (!region.is_ram()) continue;
     const auto visit = [&](u64 from, u64 to) -> Result<> {
       const auto* base = region.hva - region.file_offset;
       u64 at = from;
@@ -109,7 +117,7 @@ Result<> read_ram(int fd, memory::GuestMemory& memory) {
       return {};
     }
     if (address % page_size != 0 || address < next) return damaged("records are out of order");
-    if (memory.host(Gpa(address), payload.size(), true) == nullptr) {
+    if (!is_ram(memory, address, payload.size())) {
       return damaged(fmt::format("address {:#x} is not RAM of this machine", address));
     }
     TRY(memory.write(Gpa(address), payload));

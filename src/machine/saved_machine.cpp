@@ -108,6 +108,13 @@ proto::VmConfig config_for_restore(const proto::VmConfig& saved, const proto::Vm
     out.disks[i] = asked.disks[i];
     out.disks[i].serial = serial;
   }
+  // The guest knows a share by its tag; the folder and the right to write are the host's to say.
+  for (proto::ShareConfig& share : out.shares) {
+    for (const proto::ShareConfig& given : asked.shares) {
+      if (given.tag == share.tag) share = given;
+    }
+  }
+  for (std::size_t i = 0; i < out.pmems.size() && i < asked.pmems.size(); ++i) out.pmems[i] = asked.pmems[i];
   if (out.debug_console) out.debug_console = asked.debug_console.value_or(proto::CharConfig{});
   return out;
 }

@@ -41,21 +41,42 @@ GuestMemory::~GuestMemory() = default;
 
 Result<> GuestMemory::add_rom(Gpa gpa, std::span<const u8> content) {
   const u64 size = round_up(content.size());
-  if (content.empty() || gpa.value % page_size != 0 || gpa.value + size < gpa.value) {
-    return fail(fmt::format("ROM of {} bytes at {:#x}", content.size(), gpa.value), "bad size or address");
-  }
-  for (const Region& other : regions_) {
-    if (gpa.value < other.gpa.value + other.size && other.gpa.value < gpa.value + size) {
-      return fail(fmt::format("ROM of {} bytes at {:#x}", content.size(), gpa.value), "overlaps other memory");
-    }
-  }
+  TRY(check_free(gpa, size, "ROM"));
   TRY_ASSIGN(auto mapping, host::Mapping::anonymous(size, PROT_READ | PROT_WRITE));
   std::memcpy(mapping.data(), content.data(), content.size());
   TRY(mapping.protect(0, size, PROT_READ));
-  const Region region{gpa, size, mapping.data(), 0, true};
-  regions_.insert(std::ranges::upper_bound(regions_, gpa, {}, &Region::gpa), region);
-  rom_mappings_.push_back(std::move(mapping));
+  const Region region{gpa, size, mapping.data(), 0, true, RegionKind::rom};
+  add(region, std::move(mapping));
   return {};
+}
+
+Result<> GuestMemory::add_file(Gpa gpa, int fd, u64 file_size, u64 size, bool writable) {
+  TRY(check_free(gpa, size, "file"));
+  if (file_size > size || size % page_size != 0 || (writable && file_size != size)) {
+    return fail(fmt::format("file of {} bytes at {:#x}", file_size, gpa.value), "bad size");
+  }
+  TRY_ASSIGN(auto mapping, host::Mapping::padded(fd, file_size, size, writable ? PROT_READ | PROT_WRITE : PROT_READ));
+  mapping.advise(MADV_DONTDUMP);
+  const Region region{gpa, size, mapping.data(), 0, !writable, RegionKind::file};
+  add(region, std::move(mapping));
+  return {};
+}
+
+Result<> GuestMemory::check_free(Gpa gpa, u64 size, const char* what) const {
+  if (size == 0 || gpa.value % page_size != 0 || gpa.value + size < gpa.value) {
+    return fail(fmt::format("{} of {} bytes at {:#x}", what, size, gpa.value), "bad size or address");
+  }
+  for (const Region& other : regions_) {
+    if (gpa.value < other.gpa.value + other.size && other.gpa.value < gpa.value + size) {
+      return fail(fmt::format("{} of {} bytes at {:#x}", what, size, gpa.value), "overlaps other memory");
+    }
+  }
+  return {};
+}
+
+void GuestMemory::add(const Region& region, host::Mapping mapping) {
+  regions_.insert(std::ranges::upper_bound(regions_, region.gpa, {}, &Region::gpa), region);
+  other_mappings_.push_back(std::move(mapping));
 }
 
 const Region* GuestMemory::find(Gpa gpa) const {
@@ -126,7 +147,7 @@ void GuestMemory::zero_ram() {
     std::memset(mapping_.data(), 0, ram_size_);
   }
   for (const Region& region : regions_) {
-    if (!region.readonly) wrote(region.gpa, region.size);
+    if (region.is_ram()) wrote(region.gpa, region.size);
   }
 }
 

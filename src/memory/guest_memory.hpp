@@ -14,6 +14,12 @@
 
 namespace nagaya::memory {
 
+enum class RegionKind : u8 {
+  ram,
+  rom,   ///< ours, never written
+  file,  ///< a file of the host's (persistent memory): not RAM to anybody
+};
+
 /// One run of guest-physical memory.
 struct Region {
   Gpa gpa;
@@ -21,6 +27,9 @@ struct Region {
   Hva hva = nullptr;
   u64 file_offset = 0;
   bool readonly = false;
+  RegionKind kind = RegionKind::ram;
+
+  [[nodiscard]] bool is_ram() const { return kind == RegionKind::ram; }
 };
 
 class GuestMemory {
@@ -34,6 +43,9 @@ class GuestMemory {
 
   /// Adds a ROM of `content.size()` rounded up to pages at `gpa` (must not overlap).
   Result<> add_rom(Gpa gpa, std::span<const u8> content);
+  /// Adds a file as memory of `size` bytes at `gpa`, whole pages (must not overlap): its first `file_size` bytes are the
+  /// file's, shared with everyone who maps it, what follows reads as zeros. Writable: file_size == size.
+  Result<> add_file(Gpa gpa, int fd, u64 file_size, u64 size, bool writable);
   [[nodiscard]] std::span<const Region> regions() const { return regions_; }
   [[nodiscard]] u64 ram_size() const { return ram_size_; }
   [[nodiscard]] int fd() const { return fd_.get(); }
@@ -69,7 +81,9 @@ class GuestMemory {
   GuestMemory() = default;
   std::vector<Region> regions_;  // sorted by gpa
   [[nodiscard]] const Region* find(Gpa gpa) const;
-  std::vector<host::Mapping> rom_mappings_;
+  [[nodiscard]] Result<> check_free(Gpa gpa, u64 size, const char* what) const;
+  void add(const Region& region, host::Mapping mapping);
+  std::vector<host::Mapping> other_mappings_;  // of ROMs and files
   u64 ram_size_ = 0;
   host::Mapping mapping_;
   host::Fd fd_;
