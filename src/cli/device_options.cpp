@@ -121,6 +121,45 @@ Result<proto::DiskConfig> parse_disk(const std::string& text) {
   return disk;
 }
 
+bool is_switch(const Item& item, const char* key) { return item.key == key && (item.value == "on" || item.value == "off"); }
+
+// "tag=home,path=DIR,readonly=on".
+Result<proto::ShareConfig> parse_share(const std::string& text) {
+  const auto bad = [&](std::string why) { return fail(fmt::format("--share {}", text), std::move(why), "write tag=TAG,path=DIR[,readonly=on]"); };
+  proto::ShareConfig share;
+  for (const Item& item : split_items(text)) {
+    if (item.key == "tag") {
+      share.tag = item.value;
+    } else if (item.key == "path") {
+      share.path = item.value;
+    } else if (is_switch(item, "readonly")) {
+      share.read_only = item.value == "on";
+    } else {
+      return bad(fmt::format("'{}' is not understood", item.text));
+    }
+  }
+  if (share.tag.empty()) return bad("tag= is missing; it is what the guest calls the share");
+  if (share.path.empty()) return bad("path= is missing");
+  return share;
+}
+
+// "path=FILE,readonly=on".
+Result<proto::PmemConfig> parse_pmem(const std::string& text) {
+  const auto bad = [&](std::string why) { return fail(fmt::format("--pmem {}", text), std::move(why), "write path=FILE[,readonly=on]"); };
+  proto::PmemConfig pmem;
+  for (const Item& item : split_items(text)) {
+    if (item.key == "path") {
+      pmem.path = item.value;
+    } else if (is_switch(item, "readonly")) {
+      pmem.read_only = item.value == "on";
+    } else {
+      return bad(fmt::format("'{}' is not understood", item.text));
+    }
+  }
+  if (pmem.path.empty()) return bad("path= is missing");
+  return pmem;
+}
+
 }  // namespace
 
 std::vector<OptionSpec> device_options() {
@@ -136,6 +175,9 @@ std::vector<OptionSpec> device_options() {
        "virtio disk: path=FILE,format=raw|qcow2[,readonly=on][,serial=TEXT] [,backing=PLACE]"
        " [,iops=N][,iops-burst=N] [,bps=SIZE][,bps-burst=SIZE]", Completes::nothing, {}, false, true},
       {"--rng", "", "virtio entropy device, fed by the host"},
+      {"--share", "SHARE", "folder of this host, in the guest: mount -t virtiofs TAG PLACE; tag=TAG,path=DIR[,readonly=on]",
+       Completes::nothing, {}, false, true},
+      {"--pmem", "PMEM", "file as persistent memory (/dev/pmem0): path=FILE[,readonly=on]", Completes::nothing, {}, false, true},
       {"--fw-cfg", "ITEM", "firmware configuration item: name=opt/x,string=v or name=opt/x,file=path", Completes::nothing, {}, true, true},
   };
 }
@@ -156,6 +198,14 @@ Result<> devices_from_options(const Parsed& options, proto::DeviceConfig& device
     devices.disks.push_back(std::move(disk));
   }
   devices.rng = options.has("rng");
+  for (const std::string& text : options.all("share")) {
+    TRY_ASSIGN(proto::ShareConfig share, parse_share(text));
+    devices.shares.push_back(std::move(share));
+  }
+  for (const std::string& text : options.all("pmem")) {
+    TRY_ASSIGN(proto::PmemConfig pmem, parse_pmem(text));
+    devices.pmems.push_back(std::move(pmem));
+  }
   for (const std::string& text : options.all("fw-cfg")) {
     TRY_ASSIGN(proto::FwCfgItem item, parse_fw_cfg(text));
     devices.fw_cfg.push_back(std::move(item));

@@ -41,12 +41,20 @@ TEST(Run, Defaults) {
   EXPECT_FALSE(config.debug_console);
 }
 
+TEST(Run, SharesAndPersistentMemoryNeedTheirParts) {
+  EXPECT_THAT(error({"--kernel", "k", "--share", "path=/x"}), HasSubstr("tag= is missing"));
+  EXPECT_THAT(error({"--kernel", "k", "--share", "tag=x"}), HasSubstr("path= is missing"));
+  EXPECT_THAT(error({"--kernel", "k", "--share", "tag=x,path=/x,readonly=maybe"}), HasSubstr("'readonly=maybe' is not understood"));
+  EXPECT_THAT(error({"--kernel", "k", "--pmem", "readonly=on"}), HasSubstr("path= is missing"));
+  EXPECT_THAT(error({"--kernel", "k", "--pmem", "path=x,size=4"}), HasSubstr("'size=4' is not understood"));
+}
+
 TEST(Run, EveryOptionArrives) {
   VmConfig config = machine({"--kernel", "k", "--initrd", "i", "--append", "a", "--append", "b", "-m", "1.5G", "-c", "4",
                              "--engine", "soft", "--cpu", "host", "--serial", "file:log", "--serial", "unix:/s", "--debug-exit",
                              "--debug-console", "stdout", "--testdev", "--no-reboot", "--save-on-signal", "f", "--save-and-exit",
                              "--firmware", "w", "--module", "m args", "--protocol", "pvh", "--decompress-in-guest", "--fw-cfg",
-                             "name=opt/x,string=a,b", "--disk", "path=a,,b,format=qcow2,readonly=on,serial=s,backing=/b,backing=c,iops=500,iops-burst=50,bps=10M,bps-burst=1M", "--rng", "--control", "c", "--name", "n"});
+                             "name=opt/x,string=a,b", "--disk", "path=a,,b,format=qcow2,readonly=on,serial=s,backing=/b,backing=c,iops=500,iops-burst=50,bps=10M,bps-burst=1M", "--rng", "--share", "tag=home,path=/srv/a,,b,readonly=on", "--pmem", "path=p", "--control", "c", "--name", "n"});
   VmConfig want;
   want.name = "n";
   want.memory = 1536 * MiB;
@@ -65,6 +73,8 @@ TEST(Run, EveryOptionArrives) {
   want.debug_exit = want.testdev = want.no_reboot = want.save_then_exit = true;
   want.fw_cfg = {{"opt/x", "a,b", ""}};
   want.disks = {{"a,b", "qcow2", true, "s", {"/b", "c"}, {500, 50, 10 * MiB, MiB}}};
+  want.shares = {{"home", "/srv/a,b", true}};
+  want.pmems = {{"p", false}};
   want.rng = true;
   want.save_file = "f";
   want.control = "c";
