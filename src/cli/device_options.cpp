@@ -2,7 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <charconv>
+#include <type_traits>
 
 #include "cli/sizes.hpp"
 
@@ -160,6 +162,38 @@ Result<proto::PmemConfig> parse_pmem(const std::string& text) {
   return pmem;
 }
 
+// "socket=PATH" or "tap=NAME", then "mac=…,mtu=N,queues=N,rate-in=SIZE,rate-out=SIZE".
+Result<proto::NetConfig> parse_net(const std::string& text) {
+  proto::NetConfig net;
+  for (const Item& item : split_items(text)) {
+    const auto number = [&](auto& out, auto parse) -> Result<> {
+      auto value = parse(item.value);
+      if (!value) return std::unexpected(std::move(value).error().within(fmt::format("--net, {}", item.key)));
+      out = static_cast<std::remove_reference_t<decltype(out)>>(std::min<u64>(*value, ~std::remove_reference_t<decltype(out)>{0}));
+      return {};
+    };
+    if (item.key == "socket") {
+      net.socket = item.value;
+    } else if (item.key == "tap") {
+      net.tap = item.value;
+    } else if (item.key == "mac") {
+      net.mac = item.value;
+    } else if (item.key == "mtu") {
+      TRY(number(net.mtu, parse_number));
+    } else if (item.key == "queues") {
+      TRY(number(net.queues, parse_number));
+    } else if (item.key == "rate-in") {
+      TRY(number(net.rate_in, parse_size));
+    } else if (item.key == "rate-out") {
+      TRY(number(net.rate_out, parse_size));
+    } else {
+      return fail(fmt::format("--net {}", text), fmt::format("'{}' is not understood", item.text),
+                  "write socket=PATH or tap=NAME, then mac=ADDRESS,mtu=N,queues=N,rate-in=SIZE,rate-out=SIZE");
+    }
+  }
+  return net;
+}
+
 }  // namespace
 
 std::vector<OptionSpec> device_options() {
@@ -174,6 +208,9 @@ std::vector<OptionSpec> device_options() {
       {"--disk", "DISK", 
        "virtio disk: path=FILE,format=raw|qcow2[,readonly=on][,serial=TEXT] [,backing=PLACE]"
        " [,iops=N][,iops-burst=N] [,bps=SIZE][,bps-burst=SIZE]", Completes::nothing, {}, false, true},
+      {"--net", "CARD",
+       "virtio network card on a link of your own: socket=PATH|tap=NAME [,mac=ADDRESS][,mtu=N][,queues=N] [,rate-in=SIZE][,rate-out=SIZE]",
+       Completes::nothing, {}, false, true},
       {"--rng", "", "virtio entropy device, fed by the host"},
       {"--share", "SHARE", "folder of this host, in the guest: mount -t virtiofs TAG PLACE; tag=TAG,path=DIR[,readonly=on]",
        Completes::nothing, {}, false, true},
@@ -196,6 +233,10 @@ Result<> devices_from_options(const Parsed& options, proto::DeviceConfig& device
   for (const std::string& text : options.all("disk")) {
     TRY_ASSIGN(proto::DiskConfig disk, parse_disk(text));
     devices.disks.push_back(std::move(disk));
+  }
+  for (const std::string& text : options.all("net")) {
+    TRY_ASSIGN(proto::NetConfig net, parse_net(text));
+    devices.nets.push_back(std::move(net));
   }
   devices.rng = options.has("rng");
   for (const std::string& text : options.all("share")) {

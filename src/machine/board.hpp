@@ -25,6 +25,7 @@ class CharBackend;
 }
 namespace nagaya::virtio {
 class Blk;
+class Net;
 }
 
 namespace nagaya::machine {
@@ -76,6 +77,7 @@ struct Board {
   u8 next_pci_slot = 1;       ///< of bus 0
   std::vector<BoardDisk> disks;
   chipset::Pm* pm = nullptr;  ///< the power button is there
+  std::vector<virtio::Net*> nets;  ///< network cards, in the configuration's order
 
   [[nodiscard]] bus::IrqLine line(unsigned gsi) { return bus::IrqLine(irqs, gsi); }
   /// Takes a device in; returns it.

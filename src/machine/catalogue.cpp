@@ -17,9 +17,12 @@
 #include "devices/serial.hpp"
 #include "machine/board.hpp"
 #include "machine/fw_cfg_items.hpp"
+#include "net/link.hpp"
+#include "net/tap.hpp"
 #include "virtio/blk/blk.hpp"
 #include "virtio/fs/fs.hpp"
 #include "virtio/pmem/pmem.hpp"
+#include "virtio/net/net.hpp"
 #include "virtio/rng/rng.hpp"
 #include "virtio/virtio_pci.hpp"
 #include "x86/pc_layout.hpp"
@@ -164,6 +167,38 @@ Result<> build_pmems(Slot s) {
   return {};
 }
 
+Result<std::vector<std::unique_ptr<net::Link>>> open_links(const proto::NetConfig& wanted) {
+  if (!wanted.tap.empty()) return net::open_tap(wanted.tap, wanted.queues);
+  std::vector<std::unique_ptr<net::Link>> links;
+  if (!wanted.socket.empty()) {
+    TRY_ASSIGN(auto link, net::connect_link(wanted.socket));
+    links.push_back(std::move(link));
+  } else if (wanted.fd >= 0) {
+    TRY_ASSIGN(auto link, net::adopt_link(host::Fd(wanted.fd)));
+    links.push_back(std::move(link));
+  } else {
+    return fail("a network card of the saved machine has no link here", {}, "give it one: a descriptor, a socket or a tap");
+  }
+  return links;
+}
+
+Result<> build_nets(Slot s) {
+  for (unsigned i = 0; i < s.config.nets.size(); ++i) {
+    const proto::NetConfig& wanted = s.config.nets[i];
+    TRY_ASSIGN(auto links, open_links(wanted));
+    const auto mac = wanted.mac.empty() ? net::mac_of_name(s.config.name, i) : net::parse_mac(wanted.mac);
+    if (!mac) return fail(fmt::format("MAC address '{}'", wanted.mac), "it must be six bytes like 52:54:00:12:34:56");
+    TRY_ASSIGN(auto card, virtio::Net::create(fmt::format("net{}", i), s.board.memory, std::move(links),
+                                              {.mac = *mac,
+                                               .mtu = static_cast<u16>(wanted.mtu),
+                                               .rate_in = wanted.rate_in,
+                                               .rate_out = wanted.rate_out}));
+    s.board.nets.push_back(card.get());
+    TRY(add_virtio(s, std::move(card)));
+  }
+  return {};
+}
+
 struct Entry {
   bool (*wanted)(const VmConfig&, const CharEnds&);
   Result<> (*build)(Slot);
@@ -185,6 +220,7 @@ constexpr std::array catalogue = {
     Entry{[](const VmConfig& c, const CharEnds&) { return c.rng; }, build_rng},
     Entry{[](const VmConfig& c, const CharEnds&) { return !c.shares.empty(); }, build_shares},
     Entry{[](const VmConfig& c, const CharEnds&) { return !c.pmems.empty(); }, build_pmems},
+    Entry{[](const VmConfig& c, const CharEnds&) { return !c.nets.empty(); }, build_nets},
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/scope.hpp"
 #include "machine/cpu_archive.hpp"
+#include "net/mac.hpp"
 
 namespace nagaya::machine {
 namespace {
@@ -115,6 +116,20 @@ proto::VmConfig config_for_restore(const proto::VmConfig& saved, const proto::Vm
     }
   }
   for (std::size_t i = 0; i < out.pmems.size() && i < asked.pmems.size(); ++i) out.pmems[i] = asked.pmems[i];
+  for (unsigned i = 0; i < out.nets.size(); ++i) {
+    proto::NetConfig& card = out.nets[i];
+    // A guest keeps its address, also under another name.
+    if (card.mac.empty()) card.mac = net::to_string(net::mac_of_name(saved.name, i));
+    // A descriptor's number means nothing in another process.
+    card.fd = -1;
+    if (i >= asked.nets.size()) continue;
+    const proto::NetConfig& now = asked.nets[i];
+    card.fd = now.fd;
+    card.socket = now.socket;
+    card.tap = now.tap;
+    card.rate_in = now.rate_in;
+    card.rate_out = now.rate_out;
+  }
   if (out.debug_console) out.debug_console = asked.debug_console.value_or(proto::CharConfig{});
   return out;
 }

@@ -50,7 +50,7 @@ class Queue {
   // ---- Work. ----
   /// The next request: false when there is none. An error leaves the queue stopped until reset.
   Result<bool> pop(Chain& chain);
-  /// Takes back the last pop, before any other call.
+  /// Takes back the last pop that was not taken back yet. Requests popped before it may have been given back meanwhile.
   void unpop(const Chain& chain);
   /// Gives a request back with `written` bytes written to its writable part from the start; the driver sees it after
   /// publish(). Requests may come back in any order.

@@ -1,0 +1,65 @@
+// From a guest's buffers onto a link. On the pair's thread only, apart from the counters.
+#pragma once
+#include <sys/uio.h>
+
+#include <array>
+#include <atomic>
+#include <vector>
+
+#include "net/link.hpp"
+#include "net/segment.hpp"
+#include "virtio/chain.hpp"
+#include "virtio/net/wait.hpp"
+
+namespace nagaya::virtio {
+
+class Net;
+
+class NetSender {
+ public:
+  NetSender(Net& net, unsigned queue, net::Link& link);
+
+  void begin();
+  /// Gives everything back to the ring; of a packet that was cut, what was not sent yet is lost.
+  void end();
+  NetWait round(const std::atomic<bool>& going);
+  [[nodiscard]] bool arm();
+  [[nodiscard]] u64 wake_at() const { return wake_at_; }
+
+  [[nodiscard]] u64 packets() const { return packets_.load(std::memory_order_relaxed); }
+  [[nodiscard]] u64 dropped() const { return dropped_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr unsigned batch = 32;
+
+  enum class Fate : u8 { send, drop, cut };
+  struct Entry {
+    Chain chain;
+    net::Header header;
+    std::vector<iovec> parts;
+    Fate fate = Fate::send;
+  };
+
+  [[nodiscard]] bool prepare(Entry& entry);
+  [[nodiscard]] Fate judge(Entry& entry);
+  [[nodiscard]] bool flush(unsigned count);
+  [[nodiscard]] bool begin_cut();
+  [[nodiscard]] bool send_cut();
+  void finish(const Entry& entry, u64 now);
+  void publish();
+
+  Net& net_;
+  const unsigned queue_;
+  net::Link& link_;
+  u32 offloads_ = 0;  // what the driver may ask for
+  bool notifying_ = false, begun_cut_ = false;
+  std::array<Entry, batch> entries_;
+  std::vector<net::Link::Message> messages_;
+  net::Segmenter segmenter_;
+  Entry cutting_;             // the packet that is being cut
+  std::vector<u8> frame_;     // its copy
+  u64 wake_at_ = 0;
+  std::atomic<u64> packets_ = 0, dropped_ = 0;
+};
+
+}  // namespace nagaya::virtio
