@@ -6,6 +6,8 @@
 
 #include "base/scope.hpp"
 #include "block/create.hpp"
+#include "host/fd.hpp"
+#include "image/seed.hpp"
 
 namespace nagaya::domain {
 namespace {
@@ -50,6 +52,30 @@ std::string mount_words(const MachineSpec& spec) {
   return out;
 }
 
+std::string hostname_of(const MachineSpec& spec) { return spec.hostname.empty() ? spec.name : spec.hostname; }
+
+/// Keys that let this user in: the default one, and those asked for.
+Result<std::vector<std::string>> keys_of(const MachineSpec& spec) {
+  TRY_ASSIGN(const image::DefaultKey own, image::default_key());
+  std::vector<std::string> out{own.public_line};
+  for (const std::string& key : spec.ssh_keys) {
+    TRY(image::check_ssh_key(key));
+    out.push_back(key);
+  }
+  return out;
+}
+
+/// Name and keys come with each start (see vm_config); only user data needs cloud-init and what that costs.
+Result<> make_seed(const Machine& machine) {
+  const MachineSpec& spec = machine.spec;
+  if (spec.user_data.empty()) return {};
+  TRY_ASSIGN(const auto keys, keys_of(spec));
+  image::SeedConfig config{.instance_id = fmt::format("{}-{}", spec.name, spec.created), .ssh_keys = keys, .user_data = spec.user_data};
+  if (image::check_hostname(hostname_of(spec))) config.hostname = hostname_of(spec);
+  TRY_ASSIGN(const std::vector<u8> seed, image::make_seed(config));
+  return host::replace_file(machine.places.seed(), seed);
+}
+
 }  // namespace
 
 Result<Machine> make_machine(const MachineStore& store, const image::Image& image, MachineSpec spec) {
@@ -61,6 +87,8 @@ Result<Machine> make_machine(const MachineStore& store, const image::Image& imag
   TRY_ASSIGN(Machine machine, store.create(std::move(spec)));
   ScopeExit undo([&] { (void)store.remove(machine); });
   TRY(make_disk(machine, image));
+  if (!machine.spec.hostname.empty()) TRY(image::check_hostname(machine.spec.hostname));
+  TRY(make_seed(machine));
   undo.release();
   return machine;
 }
@@ -76,7 +104,12 @@ Result<proto::VmConfig> vm_config(const Machine& machine, const image::Image& im
   out.cpu = spec.cpu;
   out.kernel = image.kernel_path;
   out.initrd = image.initrd_path;
-  out.append = image.append + mount_words(spec) + (spec.append.empty() ? "" : " " + spec.append);
+  if (image.kind == image::Kind::disk) {
+    TRY_ASSIGN(const auto keys, keys_of(spec));
+    for (const auto& [name, value] : image::credentials(keys)) out.fw_cfg.push_back({.name = name, .text = value});
+  }
+  const std::string name_word = image.kind == image::Kind::disk ? image::hostname_word(hostname_of(spec)) : "";
+  out.append = image.append + (name_word.empty() ? "" : " " + name_word) + mount_words(spec) + (spec.append.empty() ? "" : " " + spec.append);
   std::vector<proto::DiskConfig> disks = {{.path = machine.places.disk(), .format = "qcow2", .backing = {image.disk_path}}};
   if (std::filesystem::exists(machine.places.seed())) {
     disks.push_back({.path = machine.places.seed(), .format = "raw", .read_only = true, .serial = "seed"});
