@@ -68,9 +68,16 @@ HostKey /etc/ssh/ssh_host_ed25519_key
 UseDNS no
 END
 
-# cloud-init runs when a seed is attached, and not at all otherwise.
-write etc/cloud/cloud.cfg.d/90-seed.cfg <<'END'
+# cloud-init runs when a seed is attached, and not at all otherwise. Each of its modules costs a new guest time: those stay
+# that user data is written for.
+write etc/cloud/cloud.cfg.d/90-guest.cfg <<'END'
 datasource_list: [NoCloud, ConfigDrive]
+disable_root: false
+ssh_deletekeys: false
+ssh_genkeytypes: []
+cloud_init_modules: [write-files, set_hostname, update_hostname, ca-certs, users-groups, ssh]
+cloud_config_modules: [set-passwords, apt-configure, timezone, runcmd]
+cloud_final_modules: [package-update-upgrade-install, write-files-deferred, scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message, power-state-change]
 END
 write etc/cloud/ds-identify.cfg <<'END'
 policy: search,found=first,maybe=none,notfound=disabled
@@ -93,8 +100,19 @@ for unit in getty@tty1.service systemd-pstore.service systemd-networkd-wait-onli
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer; do
   [ ! -e "lib/systemd/system/$unit" ] && [ "${unit#getty}" = "$unit" ] || chroot . systemctl -q disable "$unit"
 done
-# Rare file systems and displays that systemd would look for at each boot.
-chroot . systemctl -q mask proc-sys-fs-binfmt_misc.automount systemd-binfmt.service
+# What systemd would load and mount at each boot whether anybody needs it or not; all of it still comes when asked for by name.
+for unit in systemd-binfmt.service proc-sys-fs-binfmt_misc.automount modprobe@drm.service modprobe@dm_mod.service modprobe@loop.service \
+    sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mount systemd-network-generator.service; do
+  ln -s /dev/null "etc/systemd/system/$unit"
+done
+# Most devices of a guest are terminals that do not exist: udev is told of those that may.
+write etc/systemd/system/systemd-udev-trigger.service.d/guest.conf <<'END'
+[Service]
+ExecStart=
+ExecStart=-udevadm trigger --type=subsystems --action=add
+ExecStart=-udevadm trigger --type=devices --action=add --subsystem-nomatch=tty --subsystem-nomatch=vc --subsystem-nomatch=bdi --subsystem-nomatch=workqueue --subsystem-nomatch=event_source --subsystem-nomatch=wakeup
+ExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=tty --sysname-match=ttyS* --sysname-match=hvc*
+END
 
 # No two machines have one identity.
 : >etc/machine-id
@@ -103,7 +121,6 @@ rm -f etc/resolv.conf
 ln -s ../run/systemd/resolve/stub-resolv.conf etc/resolv.conf
 
 rm -rf var/log/apt var/log/*.log var/cache/ldconfig/aux-cache boot/initrd.img-* initrd.img initrd.img.old
-find . -xdev -name __pycache__ -prune -exec rm -rf {} +
 # Nothing is left for the first boot to bring up to date.
 touch -r usr etc/.updated var/.updated
 )recipe";
