@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,13 +30,14 @@ constexpr std::array forbidden = {
     SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load, SYS_reboot, SYS_bpf,
     SYS_perf_event_open, SYS_userfaultfd, SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_add_key,
     SYS_request_key, SYS_keyctl, SYS_swapon, SYS_swapoff, SYS_acct, SYS_quotactl, SYS_iopl, SYS_ioperm, SYS_sethostname,
-    SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex, SYS_clock_adjtime, SYS_mknod, SYS_mknodat,
+    SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex, SYS_clock_adjtime, SYS_mknod,
     SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_personality, SYS_syslog, SYS_lookup_dcookie, SYS_modify_ldt,
 };
 
 constexpr u32 offset_number = offsetof(seccomp_data, nr);
 constexpr u32 offset_arch = offsetof(seccomp_data, arch);
 constexpr u32 offset_arg0 = offsetof(seccomp_data, args);  // low half of the first argument
+constexpr u32 offset_arg2 = offset_arg0 + 2 * sizeof(u64), offset_arg3 = offset_arg0 + 3 * sizeof(u64);
 constexpr u32 x32_bit = 0x4000'0000;                       // the other ABI has numbers of its own
 
 sock_filter statement(u16 code, u32 k) { return {code, 0, 0, k}; }
@@ -63,6 +65,11 @@ std::vector<sock_filter> program() {
   add({jump(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4), load(offset_arg0),
        jump(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1), give(SECCOMP_RET_ALLOW), give(refuse(EPERM))});
   add({jump(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 4), load(offset_arg0), jump(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 1),
+       give(SECCOMP_RET_ALLOW), give(refuse(EPERM))});
+  // FIFOs, sockets and whiteouts (device 0:0) are harmless nodes of a shared folder; devices are not.
+  add({jump(BPF_JMP | BPF_JEQ | BPF_K, SYS_mknodat, 0, 9), load(offset_arg2), statement(BPF_ALU | BPF_AND | BPF_K, S_IFMT),
+       jump(BPF_JMP | BPF_JEQ | BPF_K, S_IFIFO, 4, 0), jump(BPF_JMP | BPF_JEQ | BPF_K, S_IFSOCK, 3, 0),
+       jump(BPF_JMP | BPF_JEQ | BPF_K, S_IFCHR, 0, 3), load(offset_arg3), jump(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
        give(SECCOMP_RET_ALLOW), give(refuse(EPERM))});
   add({give(SECCOMP_RET_ALLOW)});
   return out;

@@ -4,11 +4,16 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
 #include <thread>
 
 namespace nagaya::host {
@@ -53,6 +58,23 @@ TEST(Jail, WhatAnIntruderWantsDoesNot) {
               return 0;
             }),
             0);
+}
+
+TEST(Jail, NodesThatAreNoDevicesCanBeMade) {
+  char name[] = "/tmp/nagaya-jail-XXXXXX";
+  ASSERT_NE(::mkdtemp(name), nullptr);
+  const std::string dir = name;
+  EXPECT_EQ(in_child([&] {
+              if (!enter_jail()) return 1;
+              if (::mknodat(AT_FDCWD, (dir + "/fifo").c_str(), S_IFIFO | 0600, 0) != 0) return 2;
+              if (::mknodat(AT_FDCWD, (dir + "/socket").c_str(), S_IFSOCK | 0600, 0) != 0) return 3;
+              (void)::mknodat(AT_FDCWD, (dir + "/whiteout").c_str(), S_IFCHR | 0600, 0);
+              if (::mknodat(AT_FDCWD, (dir + "/null").c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0 || errno != EPERM) return 5;
+              if (::mknodat(AT_FDCWD, (dir + "/disk").c_str(), S_IFBLK | 0600, 0) == 0 || errno != EPERM) return 6;
+              return 0;
+            }),
+            0);
+  std::filesystem::remove_all(dir);
 }
 
 TEST(Jail, HoldsForThreadsThatWereThereBefore) {
