@@ -2,6 +2,7 @@
 #pragma once
 #include <sys/stat.h>
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,9 +29,18 @@ struct Node {
   host::Fd fd;      ///< O_PATH; none: lost when a saved machine came back
   Budget::Place place;
 
+  /// The size that the client believes in, from replies and its own writes.
+  std::atomic<i64> told_size = -1;
+  void wrote(u64 end) {
+    i64 known = told_size.load(std::memory_order_relaxed);
+    while (static_cast<i64>(end) > known && !told_size.compare_exchange_weak(known, static_cast<i64>(end))) {
+    }
+  }
+
   /// The content that the client's cache was last filled from, as it stood at an open. Guarded by `mutex`.
   std::mutex mutex;
   Stamp opened;
+  i64 revalidated_ns = 0;  ///< when the client was last made to look again, CLOCK_MONOTONIC
 };
 using NodePtr = std::shared_ptr<Node>;
 

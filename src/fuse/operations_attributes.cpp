@@ -12,12 +12,12 @@
 namespace nagaya::fuse {
 namespace {
 
-int reply_attributes(Session& session, Call& call, int fd) {
+int reply_attributes(Session& session, Call& call, Node& node) {
   struct stat attributes{};
-  if (::fstat(fd, &attributes) != 0) return errno;
+  if (::fstat(node.fd.get(), &attributes) != 0) return errno;
   fuse_attr_out out{};
   out.attr_valid = believe_seconds;
-  session.fill(out.attr, attributes);
+  session.tell(node, out.attr, attributes);
   call.put(out);
   return 0;
 }
@@ -76,7 +76,7 @@ void drop_privileges(int fd) {
 int get_attributes(Session& session, Call& call) {
   NodePtr node;
   if (const int error = session.node(call.head.nodeid, node)) return error;
-  return reply_attributes(session, call, node->fd.get());
+  return reply_attributes(session, call, *node);
 }
 
 int set_attributes(Session& session, Call& call) {
@@ -98,7 +98,7 @@ int set_attributes(Session& session, Call& call) {
   if (args.valid & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW)) {
     if (const int error = change_times(*node, args)) return error;
   }
-  return reply_attributes(session, call, node->fd.get());
+  return reply_attributes(session, call, *node);
 }
 
 int read_link(Session& session, Call& call) {

@@ -32,6 +32,21 @@ bool cache_good(Node& node, int fd) {
   return good;
 }
 
+/// Whether the client shall look the file up again before it opens it: it would read new content up to an old size. Linux
+/// does so, once, when an open answers ESTALE (Documentation/filesystems/path-lookup.rst, LOOKUP_REVAL). A file that
+/// changes all the time is told at most once in the time that attributes are believed anyway.
+bool look_again(Node& node) {
+  struct stat now{};
+  timespec clock{};
+  const i64 told = node.told_size.load(std::memory_order_relaxed);
+  if (told < 0 || ::fstat(node.fd.get(), &now) != 0 || now.st_size == told || ::clock_gettime(CLOCK_MONOTONIC, &clock) != 0) return false;
+  std::lock_guard lock(node.mutex);
+  const i64 time = nanoseconds(clock);
+  if (node.revalidated_ns != 0 && time - node.revalidated_ns < static_cast<i64>(believe_seconds) * 1'000'000'000) return false;
+  node.revalidated_ns = time;
+  return true;
+}
+
 }  // namespace
 
 int open_file(Session& session, Call& call) {
@@ -43,6 +58,11 @@ int open_file(Session& session, Call& call) {
   if (!S_ISREG(node->type)) return S_ISDIR(node->type) ? EISDIR : EACCES;
   const int mode = static_cast<int>(args.flags) & O_ACCMODE;
   if (session.read_only && (mode != O_RDONLY || args.flags & O_TRUNC)) return EROFS;
+  if (args.flags & O_TRUNC) {
+    node->told_size = 0;
+  } else if (look_again(*node)) {
+    return ESTALE;
+  }
   fuse_open_out out{};
   // O_APPEND is applied write by write: the client's cache is written back through any handle there is.
   const int flags = static_cast<int>(args.flags) & (O_ACCMODE | O_SYNC | O_DSYNC | O_TRUNC);
@@ -101,6 +121,7 @@ int write(Session& session, Call& call) {
     if (count <= 0) break;
     done += static_cast<u64>(count);
   }
+  handle->node->wrote(args.offset + done);
   fuse_write_out out{};
   out.size = static_cast<u32>(done);
   call.put(out);
@@ -141,7 +162,9 @@ int allocate(Session& session, Call& call) {
   constexpr u32 known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
   if (args.mode & ~known) return EOPNOTSUPP;
   if (args.offset > static_cast<u64>(INT64_MAX) || args.length > static_cast<u64>(INT64_MAX)) return EINVAL;
-  return ::fallocate(handle->fd.get(), static_cast<int>(args.mode), static_cast<off_t>(args.offset), static_cast<off_t>(args.length)) == 0 ? 0 : errno;
+  if (::fallocate(handle->fd.get(), static_cast<int>(args.mode), static_cast<off_t>(args.offset), static_cast<off_t>(args.length)) != 0) return errno;
+  if (!(args.mode & FALLOC_FL_KEEP_SIZE)) handle->node->wrote(args.offset + args.length);
+  return 0;
 }
 
 int seek(Session& session, Call& call) {
@@ -169,6 +192,7 @@ int copy_range(Session& session, Call& call) {
   const ssize_t count = ::copy_file_range(from->fd.get(), &in, to->fd.get(), &out_offset, std::min(args.len, most_copied), 0);
   if (count < 0) return errno;
   fuse_write_out out{};
+  to->node->wrote(args.off_out + static_cast<u64>(count));
   out.size = static_cast<u32>(count);
   call.put(out);
   return 0;

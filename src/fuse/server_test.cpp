@@ -140,6 +140,20 @@ TEST_F(FuseServer, AnUnchangedFileMayStayInTheCache) {
   EXPECT_FALSE(keeps());
 }
 
+TEST_F(FuseServer, AFileThatGrewOnTheHostIsLookedUpAgain) {
+  Folder::write(folder.share("file"), "short");
+  const u64 node = client.node_of("file");
+  const u64 handle = client.open(node, O_RDWR).as<fuse_open_out>().fh;
+  EXPECT_EQ(client.write(handle, 5, " and more").error, 0);
+  EXPECT_EQ(client.open(node, O_RDWR).error, 0);  // its own writes it knows
+  Folder::write(folder.share("file"), "changed by the host");
+  EXPECT_EQ(client.open(node, O_RDONLY).error, ESTALE);
+  EXPECT_EQ(client.node_of("file"), node);
+  EXPECT_EQ(client.open(node, O_RDONLY).error, 0);
+  Folder::write(folder.share("file"), "again");
+  EXPECT_EQ(client.open(node, O_RDONLY).error, 0);  // never twice in a row
+}
+
 TEST_F(FuseServer, AttributesChange) {
   Folder::write(folder.share("file"), "0123456789");
   const u64 node = client.node_of("file");

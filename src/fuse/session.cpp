@@ -81,7 +81,7 @@ int Session::enter(host::Fd fd, fuse_entry_out& out) {
   out = {};
   out.nodeid = node->id;
   out.entry_valid = out.attr_valid = believe_seconds;
-  fill(out.attr, attributes);
+  tell(*node, out.attr, attributes);
   return 0;
 }
 

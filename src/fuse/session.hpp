@@ -30,6 +30,11 @@ struct Session {
   /// Inode numbers of different file systems below the folder must differ for the client, who sees one file system.
   [[nodiscard]] u64 client_inode(dev_t device, ino_t inode);
   void fill(fuse_attr& out, const struct stat& from);
+  /// The same for a node, whose size the client then knows.
+  void tell(Node& node, fuse_attr& out, const struct stat& from) {
+    node.told_size = from.st_size;
+    fill(out, from);
+  }
   /// The node of a request; 0 and `out`, or an errno value: no such node (ENOENT), or lost (ESTALE).
   [[nodiscard]] int node(u64 id, NodePtr& out) const;
   [[nodiscard]] int folder(u64 id, NodePtr& out) const;
