@@ -245,6 +245,4 @@ void Machine::send_nmi() {
   for (const auto& thread : threads_) thread->vcpu()->signal(engine::VcpuSignal::nmi);
 }
 
-std::string Machine::statistics() const { return engine_->statistics(); }
-
 }  // namespace nagaya::machine

@@ -74,6 +74,8 @@ class Machine {
   [[nodiscard]] u64 disk_space(const std::string& name) const;
   /// Makes a disk larger while the guest runs, which is told.
   Result<> resize_disk(const std::string& name, u64 size);
+  /// Plugs the cable of network card "net0" … in or out.
+  Result<> set_link(const std::string& card, bool up);
 
   void press_power_button();
   [[nodiscard]] bool power_button_heard() const;

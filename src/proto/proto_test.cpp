@@ -112,6 +112,12 @@ TEST(VmCommand, SurvivesJson) {
   EXPECT_EQ(resize->size, 4096u);
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"resize_disk","disk":"disk0"})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"resize_disk","disk":"disk0","size":-1})"));
+  const auto link = VmCommand::from_json(VmCommand{.verb = VmCommand::Verb::link, .card = "net1", .up = false}.to_json());
+  ASSERT_TRUE(link);
+  EXPECT_EQ(link->card, "net1");
+  EXPECT_FALSE(link->up);
+  EXPECT_FALSE(VmCommand::from_json(R"({"command":"link"})"));
+  EXPECT_FALSE(VmCommand::from_json(R"({"command":"link","card":"net0","up":1})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"save"})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"pause","file":"x"})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"dance"})"));

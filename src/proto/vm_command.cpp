@@ -7,9 +7,9 @@
 namespace nagaya::proto {
 namespace {
 
-constexpr std::array<std::string_view, 11> verbs = {"pause", "resume", "reset", "powerdown", "nmi",
-                                                   "quit",  "status", "stats", "registers", "save", "resize_disk"};
-static_assert(verbs[static_cast<std::size_t>(VmCommand::Verb::resize_disk)] == "resize_disk");
+constexpr std::array<std::string_view, 12> verbs = {"pause", "resume", "reset", "powerdown", "nmi",
+                                                   "quit",  "status", "stats", "registers", "save", "resize_disk", "link"};
+static_assert(verbs[static_cast<std::size_t>(VmCommand::Verb::link)] == "link");
 
 }  // namespace
 
@@ -17,6 +17,7 @@ std::string VmCommand::to_json() const {
   nlohmann::ordered_json out = {{"command", verbs[static_cast<std::size_t>(verb)]}};
   if (verb == Verb::save) out["file"] = file, out["then_exit"] = then_exit;
   if (verb == Verb::resize_disk) out["disk"] = disk, out["size"] = size;
+  if (verb == Verb::link) out["card"] = card, out["up"] = up;
   return print(out);
 }
 
@@ -37,7 +38,12 @@ Result<VmCommand> VmCommand::from_json(std::string_view line) {
     fields.text("disk", out.disk);
     fields.number("size", out.size);
   }
+  if (out.verb == Verb::link) {
+    fields.text("card", out.card);
+    fields.flag("up", out.up);
+  }
   TRY(fields.finish());
+  if (out.verb == Verb::link && out.card.empty()) return fail("command", "link needs a 'card'");
   if (out.verb == Verb::resize_disk && (out.disk.empty() || out.size == 0)) return fail("command", "resize_disk needs a 'disk' and a 'size'");
   if (out.verb == Verb::save && out.file.empty()) return fail("command", "save needs a 'file'");
   return out;

@@ -4,6 +4,7 @@
 //   {"command": "pause"}   pause, resume, reset, powerdown (ACPI button), nmi, quit, status, stats, registers
 //   {"command": "save", "file": "path", "then_exit": false}
 //   {"command": "resize_disk", "disk": "disk0", "size": 1073741824}   bytes; a disk only grows
+//   {"command": "link", "card": "net0", "up": false}   plugs the cable of a network card in or out
 //   → {"ok": true, "status": "running", …}   or   {"ok": false, "error": "…"}
 //
 // "status" answers with status (running, paused), reason (why it is paused, when the machine did it by itself: a disk for
@@ -20,12 +21,14 @@ namespace nagaya::proto {
 inline constexpr std::size_t longest_command = 64 * 1024;  ///< bytes of a line; a longer one ends the connection
 
 struct VmCommand {
-  enum class Verb : u8 { pause, resume, reset, powerdown, nmi, quit, status, stats, registers, save, resize_disk };
+  enum class Verb : u8 { pause, resume, reset, powerdown, nmi, quit, status, stats, registers, save, resize_disk, link };
   Verb verb = Verb::status;
   std::string file{};  ///< of save
   bool then_exit = false;
   std::string disk{};  ///< of resize_disk
   u64 size = 0;        ///< of resize_disk, bytes
+  std::string card{};  ///< of link
+  bool up = true;      ///< of link
 
   [[nodiscard]] std::string to_json() const;
   [[nodiscard]] static Result<VmCommand> from_json(std::string_view line);

@@ -218,6 +218,9 @@ class Vmm {
       case VmCommand::Verb::resize_disk:
         if (auto done = machine_->resize_disk(command.disk, command.size); !done) return {.ok = false, .error = done.error().message()};
         break;
+      case VmCommand::Verb::link:
+        if (auto done = machine_->set_link(command.card, command.up); !done) return {.ok = false, .error = done.error().message()};
+        break;
     }
     return status();
   }
