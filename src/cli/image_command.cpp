@@ -11,6 +11,8 @@
 #include "cli/sizes.hpp"
 #include "cli/table.hpp"
 #include "image/debian.hpp"
+#include "image/kernel.hpp"
+#include "image/oci.hpp"
 #include "image/store.hpp"
 #include "image/tool.hpp"
 
@@ -76,11 +78,29 @@ Result<int> build_debian(const Parsed& options) {
   return make_image(options, [&](image::Store& store, const image::Work& work) { return image::build_debian(store, debian, work); });
 }
 
+Result<int> build_kernel(const Parsed& options) {
+  for (const char* other : {"suite", "include", "size", "mirror"}) {
+    if (options.has(other)) return fail(fmt::format("--{}", other), "a kernel has no such thing");
+  }
+  return make_image(options, [&](image::Store& store, const image::Work& work) { return image::build_kernel(store, options.last("name"), work); });
+}
+
+Result<int> pull(const Parsed& options) {
+  if (!options.has("IMAGE")) return fail("nagaya pull", "no image is named", "nagaya pull docker.io/library/alpine, for example");
+  image::PullOptions pulled{.source = options.last("IMAGE"), .name = options.last("name")};
+  if (options.has("size")) {
+    TRY_ASSIGN(pulled.size, parse_size(options.last("size")));
+  }
+  TRY(image::parse_oci_source(pulled.source));
+  return make_image(options, [&](image::Store& store, const image::Work& work) { return image::pull(store, pulled, work); });
+}
+
 Result<int> build(const Parsed& options) {
   const std::string what = options.last("WHAT");
   if (what == "debian") return build_debian(options);
+  if (what == "kernel") return build_kernel(options);
   if (what.empty()) return fail("nagaya build", "it is not said what to build", "nagaya build debian");
-  return fail(fmt::format("nagaya build {}", what), "only Debian systems are built", "nagaya build debian");
+  return fail(fmt::format("nagaya build {}", what), "Debian systems and kernels are built", "nagaya build debian; images of containers come by nagaya pull");
 }
 
 Result<int> images(const Parsed& options) {
@@ -129,20 +149,37 @@ Result<int> rmi(const Parsed& options) {
 
 CommandSpec build_command() {
   return {.name = "build",
-          .summary = "make an image: a Debian system on a disk",
+          .summary = "make an image: a Debian system on a disk, or a kernel",
           .examples = {{"nagaya build debian", "Debian 12, as image debian"},
                        {"nagaya build debian --include git,build-essential --size 20G --name dev", "with more packages and room"},
-                       {"nagaya build debian --mirror http://mirror.example/debian", "from a mirror near you"}},
-          .options = {{"WHAT", "WHAT", "what to build", Completes::words, {"debian"}, false},
+                       {"nagaya build debian --mirror http://mirror.example/debian", "from a mirror near you"},
+                       {"nagaya build kernel", "Debian's newest kernel, for images that nagaya pull brought"}},
+          .options = {{"WHAT", "WHAT", "what to build", Completes::words, {"debian", "kernel"}, false},
                       {"--suite", "SUITE", "Debian release (default: bookworm)"},
                       {"--include", "PACKAGES", "more packages, with commas between them", Completes::nothing, {}, true, true},
                       {"--size", "SIZE", "size of the disk; what is not used takes no space (default: 4G)"},
-                      {"--name", "NAME[:TAG]", "name of the image (default: debian)"},
+                      {"--name", "NAME[:TAG]", "name of the image (default: debian, kernel)"},
                       {"--mirror", "URL", "where packages come from, for the guest too (default: the mirrors of this host)"},
                       {"-q,--quiet", "", "no progress"},
                       {"--verbose", "", "show what the tools print"}},
           .sections = {{"Notes", "The new image's id is printed on standard output. No root is needed where the user has subordinate ids (package uidmap).", {}}},
           .run = build};
+}
+
+CommandSpec pull_command() {
+  return {.name = "pull",
+          .summary = "make an image of an OCI image",
+          .examples = {{"nagaya pull alpine", "from Docker's registry"},
+                       {"nagaya pull registry.example/team/app:1.2", "from another"},
+                       {"nagaya pull docker-archive:app.tar --name app", "from what 'docker save' wrote"},
+                       {"nagaya pull oci:layout:1.2", "from an OCI layout in a folder"}},
+          .options = {{"IMAGE", "IMAGE", "NAME[:TAG], docker://REF, docker-archive:FILE, oci-archive:FILE or oci:DIR[:NAME]"},
+                      {"--name", "NAME[:TAG]", "name of the image (default: that of the source)"},
+                      {"--size", "SIZE", "size of the disk; what is not used takes no space (default: 4G)"},
+                      {"-q,--quiet", "", "no progress"},
+                      {"--verbose", "", "show what the tools print"}},
+          .sections = {{"Notes", "The new image's id is printed on standard output. Registries and archives need skopeo.", {}}},
+          .run = pull};
 }
 
 CommandSpec images_command() {
@@ -166,6 +203,6 @@ CommandSpec rmi_command() {
 
 }  // namespace
 
-std::vector<CommandSpec> image_commands() { return {build_command(), images_command(), rmi_command()}; }
+std::vector<CommandSpec> image_commands() { return {build_command(), pull_command(), images_command(), rmi_command()}; }
 
 }  // namespace nagaya::cli

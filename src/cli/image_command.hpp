@@ -1,4 +1,4 @@
-// "nagaya build", "images", "rmi": images made, listed, removed.
+// "nagaya build", "pull", "images", "rmi": images made, listed, removed.
 #pragma once
 #include <vector>
 

@@ -16,6 +16,7 @@
 #include "domain/machine_control.hpp"
 #include "domain/machine_make.hpp"
 #include "image/store.hpp"
+#include "proto/init_config.hpp"
 
 namespace nagaya::cli {
 
@@ -37,6 +38,16 @@ Result<> write_pid(const Machine& machine) {
   return host::replace_file(machine.places.pid(), {reinterpret_cast<const u8*>(text.data()), text.size()});
 }
 
+/// The exit code of an OCI image's program, as the guest told it; 125 when it did not.
+int program_code(const Machine& machine) {
+  auto bytes = host::read_file(machine.places.status(), 64 * KiB);
+  if (!bytes) return 125;
+  const auto status = proto::parse_init_status(std::string(bytes->begin(), bytes->end()));
+  if (!status) return 125;
+  if (!status->error.empty()) complain(Error{status->error});
+  return status->code;
+}
+
 /// From lock to end: what the foreground and the monitor do alike.
 Result<int> live(const MachineStore& store, const Machine& machine, const StartOptions& options, bool console_here) {
   TRY_ASSIGN(host::Fd lock, store.lock(machine));
@@ -51,7 +62,8 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
     }
   }
   LaunchOptions launch{.quiet = options.quiet, .fds = {{lock.get(), lock_fd}}};
-  const auto code = run_machine(config, launch);
+  auto code = run_machine(config, launch);
+  if (image.kind == image::Kind::oci && code && *code == 0) code = program_code(machine);
   if (options.remove_after) {
     clean.release();
     TRY(store.remove(machine, std::move(lock)));

@@ -1,12 +1,14 @@
 #include "domain/machine_make.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <filesystem>
 
 #include "base/scope.hpp"
 #include "block/create.hpp"
 #include "host/fd.hpp"
+#include "image/kernel.hpp"
 #include "image/seed.hpp"
 
 namespace nagaya::domain {
@@ -76,12 +78,67 @@ Result<> make_seed(const Machine& machine) {
   return host::replace_file(machine.places.seed(), seed);
 }
 
+std::string name_of(const std::string& variable) { return variable.substr(0, variable.find('=')); }
+
+/// The RAM disk of an OCI image's machine: the kernel's, and behind it what nagaya-init is to do.
+Result<> make_initrd(const Machine& machine, const image::Image& image, const proto::InitConfig& config) {
+  TRY_ASSIGN(std::vector<u8> bytes, host::read_file(image.initrd_path, 256 * MiB));
+  bytes.resize((bytes.size() + 3) & ~std::size_t{3});
+  const std::vector<u8> more = image::init_config_cpio(config);
+  bytes.insert(bytes.end(), more.begin(), more.end());
+  return host::replace_file(machine.places.initrd(), bytes);
+}
+
+Result<> be_service(const Machine& machine, const image::Image& image, proto::VmConfig& out) {
+  // A person sits at both ends of the console, or a program does.
+  const bool terminal = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
+  TRY_ASSIGN(const proto::InitConfig config, init_config(machine.spec, image, terminal));
+  TRY(make_initrd(machine, image, config));
+  out.initrd = machine.places.initrd();
+  out.consoles.push_back({.where = {proto::CharConfig::Type::file, machine.places.status()}, .name = proto::status_port_name, .terminal = false});
+  return {};
+}
+
 }  // namespace
+
+Result<proto::InitConfig> init_config(const MachineSpec& spec, const image::Image& image, bool terminal) {
+  const image::OciConfig& oci = image.oci;
+  proto::InitConfig out{.hostname = image::check_hostname(hostname_of(spec)) ? hostname_of(spec) : "",
+                        .env = oci.env,
+                        .workdir = spec.workdir.empty() ? oci.workdir : spec.workdir,
+                        .user = spec.user.empty() ? oci.user : spec.user,
+                        .stop_signal = oci.stop_signal,
+                        .terminal = terminal,
+                        .network = spec.networks != std::vector<std::string>{"none"}};
+  // Another entry point takes the image's command away with its own; an empty one leaves only the command.
+  if (!spec.entrypoint) {
+    out.args = oci.entrypoint;
+  } else if (!spec.entrypoint->empty()) {
+    out.args = {*spec.entrypoint};
+  }
+  const std::vector<std::string> none;
+  const auto& command = !spec.command.empty() ? spec.command : spec.entrypoint ? none : oci.cmd;
+  out.args.insert(out.args.end(), command.begin(), command.end());
+  for (const std::string& one : spec.env) {
+    std::erase_if(out.env, [&](const std::string& other) { return name_of(other) == name_of(one); });
+    out.env.push_back(one);
+  }
+  if (!out.workdir.empty() && out.workdir[0] != '/') out.workdir = "/" + out.workdir;
+  for (std::size_t i = 0; i < spec.shares.size(); ++i) {
+    out.mounts.push_back({.tag = share_tag(i), .place = spec.shares[i].guest, .read_only = spec.shares[i].read_only});
+  }
+  TRY(out.validate());
+  return out;
+}
 
 Result<Machine> make_machine(const MachineStore& store, const image::Image& image, MachineSpec spec) {
   if (image.disk_path.empty()) return fail(fmt::format("image '{}'", spec.image_name), "it has no disk to start from");
   if (image.kernel_path.empty()) {
     return fail(fmt::format("image '{}'", spec.image_name), "there is no kernel for it", "'nagaya build kernel' makes one");
+  }
+  if (image.kind == image::Kind::oci) {
+    TRY(init_config(spec, image, false));
+    if (!spec.user_data.empty()) return fail("user data", "images of programs have no cloud-init");
   }
   spec.image = image.id;
   TRY_ASSIGN(Machine machine, store.create(std::move(spec)));
@@ -109,7 +166,7 @@ Result<proto::VmConfig> vm_config(const Machine& machine, const image::Image& im
     for (const auto& [name, value] : image::credentials(keys)) out.fw_cfg.push_back({.name = name, .text = value});
   }
   const std::string name_word = image.kind == image::Kind::disk ? image::hostname_word(hostname_of(spec)) : "";
-  out.append = image.append + (name_word.empty() ? "" : " " + name_word) + mount_words(spec) + (spec.append.empty() ? "" : " " + spec.append);
+  out.append = image.append + (name_word.empty() ? "" : " " + name_word) + (image.kind == image::Kind::disk ? mount_words(spec) : "") + (spec.append.empty() ? "" : " " + spec.append);
   std::vector<proto::DiskConfig> disks = {{.path = machine.places.disk(), .format = "qcow2", .backing = {image.disk_path}}};
   if (std::filesystem::exists(machine.places.seed())) {
     disks.push_back({.path = machine.places.seed(), .format = "raw", .read_only = true, .serial = "seed"});
@@ -118,6 +175,7 @@ Result<proto::VmConfig> vm_config(const Machine& machine, const image::Image& im
   for (std::size_t i = 0; i < spec.shares.size(); ++i) {
     out.shares.push_back({.tag = share_tag(i), .path = spec.shares[i].host, .read_only = spec.shares[i].read_only});
   }
+  if (image.kind == image::Kind::oci) TRY(be_service(machine, image, out));
   out.rng = true;
   if (!out.balloon) out.balloon.emplace();
   if (!out.vsock) out.vsock = proto::VsockConfig{.cid = guest_cid, .path = machine.places.vsock()};

@@ -21,6 +21,7 @@ struct MachinePlaces {
   [[nodiscard]] std::string initrd() const { return folder + "/initrd"; }
   [[nodiscard]] std::string control() const { return runtime + "/control.sock"; }
   [[nodiscard]] std::string vsock() const { return runtime + "/vsock.sock"; }
+  [[nodiscard]] std::string status() const { return runtime + "/status"; }  ///< what nagaya-init told of its program
   [[nodiscard]] std::string pid() const { return runtime + "/pid"; }
 };
 

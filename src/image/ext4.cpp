@@ -316,7 +316,7 @@ Result<u64> make_ext4(const Layers& layers, const Tree& tree, const Ext4Options&
   const u64 inodes = needs.inodes + needs.inodes / 4 + 4096;
   // Content, inode tables, journal, and a quarter more to live in.
   const u64 least = needs.bytes + needs.bytes / 4 + inodes * 256 + 96 * MiB;
-  const u64 size = (options.size != 0 ? options.size : std::max<u64>(least, 256 * MiB)) / MiB * MiB;
+  const u64 size = (std::max({least, options.size, u64{256 * MiB}}) + MiB - 1) / MiB * MiB;
   TRY_ASSIGN(const host::Fd file, host::Fd::open(options.path, O_RDWR | O_CREAT | O_EXCL, 0600));
   if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0) return fail_errno(fmt::format("cannot make '{}'", options.path));
   ToolRun make{.name = "mke2fs", .package = "e2fsprogs", .args = {}, .scratch = options.scratch};

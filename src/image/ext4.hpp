@@ -12,7 +12,7 @@ namespace nagaya::image {
 
 struct Ext4Options {
   std::string path;     ///< of the new raw image, a sparse file; no partition table
-  u64 size = 0;         ///< bytes; 0: what the content needs, and some more
+  u64 size = 0;         ///< bytes; more when the content needs it
   std::string label{};  ///< at most 16 bytes
   std::string scratch;  ///< folder for what tools print
 };

@@ -7,7 +7,10 @@
 
 #include "base/result.hpp"
 #include "image/layers.hpp"
+#include "image/store.hpp"
+#include "image/tool.hpp"
 #include "image/tree.hpp"
+#include "proto/init_config.hpp"
 
 namespace nagaya::image {
 
@@ -23,5 +26,13 @@ struct KernelFiles {
 };
 /// Takes the newest kernel in /boot, and makes its RAM disk.
 [[nodiscard]] Result<KernelFiles> take_kernel(const Layers& layers, const Tree& tree, const std::string& folder);
+
+/// An image of kind kernel, out of Debian's package; `name` empty: "kernel".
+[[nodiscard]] Result<Image> build_kernel(Store& store, const std::string& name, const Work& work);
+/// There is an image "kernel" after this: that of a disk image at hand, or a new one.
+[[nodiscard]] Result<> ensure_kernel(Store& store, const Work& work);
+
+/// What follows the RAM disk of a guest made from an OCI image: the same kernel starts `config.args` then.
+[[nodiscard]] std::vector<u8> init_config_cpio(const proto::InitConfig& config);
 
 }  // namespace nagaya::image

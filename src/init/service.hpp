@@ -1,0 +1,20 @@
+// The program of an OCI image, run as the one thing its guest is for.
+#pragma once
+#include <string>
+
+#include "base/result.hpp"
+#include "proto/init_config.hpp"
+
+namespace nagaya::init {
+
+/// Mounts, name, network and the agent (a descriptor of its program, or -1), then the program; orphans are reaped, the power
+/// button and signals go to it. Returns what is to be told on the status port.
+[[nodiscard]] std::string run_service(const proto::InitConfig& config, int agent);
+
+/// Writes a line to the status port, where there is one.
+void tell_status(const std::string& line);
+
+/// Number of "SIGTERM", "TERM" or "15"; 0 when there is none such.
+[[nodiscard]] int signal_number(const std::string& name);
+
+}  // namespace nagaya::init
