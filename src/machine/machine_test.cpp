@@ -295,6 +295,36 @@ TEST_F(MachineTest, FailuresOfTheEngineLeaveNothingBehind) {
   EXPECT_FALSE(Machine::create(config_, engine(), hooks()));
 }
 
+TEST(RamFile, PersistentMemoryIsNoPartOfIt) {
+  auto memory = memory::GuestMemory::create(MiB).value();
+  auto file = host::Fd::memfd("file", 2 * MiB).value();
+  ASSERT_TRUE(memory->add_file(Gpa(8 * GiB), file.get(), 2 * MiB, 2 * MiB, true));
+  ASSERT_TRUE(memory->fill(Gpa(8 * GiB), 2 * MiB, 0x77));
+  auto fd = host::Fd::memfd("ram", 0).value();
+  ASSERT_TRUE(write_ram(fd.get(), *memory));
+  EXPECT_EQ(::lseek(fd.get(), 0, SEEK_END), 16);
+  // And no record writes there.
+  auto other = memory::GuestMemory::create(10 * GiB).value();
+  ASSERT_TRUE(other->fill(Gpa(8 * GiB), page_size, 0x55));
+  auto hostile = host::Fd::memfd("ram", 0).value();
+  ASSERT_TRUE(write_ram(hostile.get(), *other));
+  ASSERT_EQ(::lseek(hostile.get(), 0, SEEK_SET), 0);
+  EXPECT_FALSE(read_ram(hostile.get(), *memory));
+  EXPECT_EQ(memory->read_value<u8>(Gpa(8 * GiB)).value(), 0x77);
+}
+
+TEST(ConfigForRestore, SharesAreFoundByTag) {
+  proto::VmConfig saved, asked;
+  saved.shares = {{"a", "/old/a", false}, {"b", "/old/b", false}};
+  saved.pmems = {{"/old/p", false}};
+  asked.shares = {{"b", "/new/b", true}, {"c", "/new/c", false}};
+  const proto::VmConfig config = config_for_restore(saved, asked);
+  EXPECT_EQ(config.shares, (std::vector<proto::ShareConfig>{{"a", "/old/a", false}, {"b", "/new/b", true}}));
+  EXPECT_EQ(config.pmems, saved.pmems);
+  asked.pmems = {{"/new/p", false}};
+  EXPECT_EQ(config_for_restore(saved, asked).pmems, asked.pmems);
+}
+
 TEST(RamFile, HostileRecords) {
   auto memory = memory::GuestMemory::create(MiB).value();
   ASSERT_TRUE(memory->fill(Gpa(0x8000), 2 * page_size, 1));

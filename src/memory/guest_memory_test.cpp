@@ -56,6 +56,26 @@ TEST(GuestMemory, RomIsReadOnlyAndMayNotOverlap) {
   EXPECT_FALSE(memory->add_rom(Gpa(0xf000), rom));
 }
 
+TEST(GuestMemory, AFileIsMemoryButNoRam) {
+  auto memory = GuestMemory::create(64 * KiB).value();
+  auto file = host::Fd::memfd("file", 2 * page_size).value();
+  ASSERT_TRUE(host::write_all(file.get(), std::string_view("file")));
+  ASSERT_TRUE(memory->add_file(Gpa(8 * GiB), file.get(), 2 * page_size, 2 * page_size, true));
+  EXPECT_EQ(memory->regions().size(), 2u);
+  EXPECT_FALSE(memory->regions()[1].is_ram());
+  ASSERT_TRUE(memory->write_value(Gpa(8 * GiB), u8{'F'}));
+  memory->zero_ram();
+  EXPECT_EQ(memory->read_value<u32>(Gpa(8 * GiB)).value(), 0x656c6946u);
+  EXPECT_FALSE(memory->add_file(Gpa(8 * GiB + page_size), file.get(), page_size, page_size, true));
+  EXPECT_FALSE(memory->add_file(Gpa(9 * GiB), file.get(), page_size, 2 * page_size, true));
+  // Read-only, with room behind the file.
+  ASSERT_TRUE(memory->add_file(Gpa(9 * GiB), file.get(), page_size, 3 * page_size, false));
+  EXPECT_EQ(memory->read_value<u8>(Gpa(9 * GiB)).value(), 'F');
+  EXPECT_EQ(memory->read_value<u8>(Gpa(9 * GiB + 2 * page_size)).value(), 0);
+  EXPECT_FALSE(memory->write_value(Gpa(9 * GiB), u8{0}));
+  EXPECT_EQ(memory->host(Gpa(9 * GiB), 1, true), nullptr);
+}
+
 TEST(GuestMemory, ZeroRamForgetsAll) {
   auto memory = GuestMemory::create(64 * KiB).value();
   ASSERT_TRUE(memory->fill(Gpa(0), 64 * KiB, 0xff));
