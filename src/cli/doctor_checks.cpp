@@ -194,6 +194,31 @@ void kernel_services(const HostView& host, std::vector<Finding>& out) {
   }
 }
 
+/// Programs of others that make images.
+void image_tools(const HostView& host, std::vector<Finding>& out) {
+  struct Tool {
+    const char *program, *package, *use;
+  };
+  constexpr Tool tools[] = {{"mmdebstrap", "mmdebstrap", "nagaya build debian"},
+                            {"mke2fs", "e2fsprogs", "nagaya build and pull"},
+                            {"skopeo", "skopeo", "nagaya pull from registries and archives"},
+                            {"ssh-keygen", "openssh-client", "the default SSH key"}};
+  for (const Tool& tool : tools) {
+    Finding found{fmt::format("tool-{}", tool.program), Health::missing, false, fmt::format("not installed, for {}", tool.use),
+                  root_command(host, fmt::format("apt-get install {}", tool.package))};
+    for (const char* folder : {"/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/", "/usr/local/bin/", "/usr/local/sbin/"}) {
+      if (!host.exists(folder + std::string(tool.program))) continue;
+      found = {found.check, Health::ok, false, folder + std::string(tool.program), {}};
+      break;
+    }
+    out.push_back(std::move(found));
+  }
+  if (host.is_root()) return;
+  const bool ids = host.exists("/usr/bin/newuidmap") && !host.text("/etc/subuid").value_or("").empty();
+  out.push_back({"subordinate-ids", ids ? Health::ok : Health::missing, false, ids ? "there are some, for nagaya build debian" : "none: nagaya build debian needs root",
+                 ids ? "" : "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"});
+}
+
 }  // namespace
 
 std::vector<Finding> examine_host(const HostView& host) {
@@ -203,6 +228,7 @@ std::vector<Finding> examine_host(const HostView& host) {
   memory(host, out);
   containers(host, out);
   kernel_services(host, out);
+  image_tools(host, out);
   return out;
 }
 

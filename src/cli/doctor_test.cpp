@@ -49,6 +49,8 @@ class Doctor : public ::testing::Test {
     host_.file("/sys/fs/cgroup/cgroup.controllers", "cpu io memory pids");
     host_.file("/proc/sys/kernel/seccomp/actions_avail", "kill_process trap errno");
     host_.file("/dev/net/tun", "");
+    for (const char* tool : {"/usr/bin/mmdebstrap", "/sbin/mke2fs", "/usr/bin/skopeo", "/usr/bin/ssh-keygen", "/usr/bin/newuidmap"}) host_.file(tool, "");
+    host_.file("/etc/subuid", "user:100000:65536");
   }
   ~Doctor() override { std::filesystem::remove_all(folder()); }
   static std::filesystem::path folder() {
