@@ -60,17 +60,19 @@ class PoolDisk final : public Disk {
   u64 host_space() const override { return image_->host_space(); }
 
   void submit(Request request) override {
+    bool accepted = false, sleeper = false;
     {
       const std::lock_guard lock(mutex_);
       if (!closed_) {
         ++in_flight_;
         queue_.push_back(std::move(request));
-        if (idle_ == 0) return;
-        wake_.notify_one();
-        return;
+        accepted = true;
+        sleeper = idle_ != 0;
       }
     }
-    if (request.done) request.done(ESHUTDOWN);
+    // Without the lock, which the one that wakes would run into.
+    if (sleeper) wake_.notify_one();
+    if (!accepted && request.done) request.done(ESHUTDOWN);
   }
 
   Result<> resize(u64 size) override {

@@ -1,9 +1,10 @@
 // The address map: which device answers which port or guest-physical address. Lookups are safe against concurrent
-// changes (a BAR moved by one vCPU while another accesses it).
+// changes (a BAR moved by one vCPU while another accesses it) and take no lock: every access of a guest makes one.
 #pragma once
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,11 @@ class IoTarget {
 /// One address space (ports, or guest-physical). Unclaimed reads give all ones; unclaimed writes are dropped.
 class AddressMap {
  public:
+  AddressMap();
+  ~AddressMap();
+  AddressMap(const AddressMap&) = delete;
+  AddressMap& operator=(const AddressMap&) = delete;
+
   /// Claims [start, start+size). Error when it overlaps another claim.
   Result<> add(u64 start, u64 size, IoTarget& target, std::string name);
   void remove(u64 start);
@@ -40,9 +46,21 @@ class AddressMap {
     IoTarget* target;
     std::string name;
   };
-  [[nodiscard]] const Range* find(u64 address) const;
-  mutable std::shared_mutex mutex_;
+  /// Who answers an access, at which offset, and how many of its bytes.
+  struct Hit {
+    IoTarget* target = nullptr;
+    u64 offset = 0, room = 0;
+  };
+  struct Table;
+  [[nodiscard]] Hit find(u64 address) const;
+  void publish();
+
+  mutable std::mutex mutex_;
   std::vector<Range> ranges_;  // sorted by start; guarded by mutex_
+  // What lookups see, a copy of ranges_. It is odd while the copy changes.
+  std::atomic<u32> version_ = 0;
+  std::atomic<Table*> table_;
+  std::vector<std::unique_ptr<Table>> tables_;  // all there ever were, each twice as large as the one before; guarded by mutex_
 };
 
 }  // namespace nagaya::bus

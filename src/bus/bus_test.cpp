@@ -46,6 +46,20 @@ TEST(AddressMap, UnclaimedReadsOnesAndDropsWrites) {
   EXPECT_FALSE(map.claims(0));
 }
 
+TEST(AddressMap, GrowsWithoutLimit) {
+  AddressMap map;
+  std::vector<std::unique_ptr<Ram>> rams;
+  for (u64 i = 0; i < 300; ++i) {
+    rams.push_back(std::make_unique<Ram>(8));
+    ASSERT_TRUE(map.add(0x10000 - 16 * i, 8, *rams.back(), "many"));
+  }
+  for (u64 i = 0; i < 300; ++i) {
+    write(map, 0x10000 - 16 * i, 4, i + 1);
+    EXPECT_EQ(load_le(std::span(rams[i]->bytes).first(4)), i + 1);
+    EXPECT_FALSE(map.claims(0x10008 - 16 * i));
+  }
+}
+
 TEST(AddressMap, RefusesOverlapsAndEmptyRanges) {
   AddressMap map;
   Ram ram(16);

@@ -22,7 +22,7 @@ Blk::Blk(std::string name, memory::GuestMemory& memory, std::unique_ptr<block::D
       disk_(std::move(disk)),
       can_(disk_->capabilities()),
       queue_mutexes_(config_.queues),
-      worker_("virtio-blk", [this](unsigned queue) { serve(queue); }) {}
+      worker_("virtio-blk", [this](unsigned queue) { serve(queue); }, config_.queues) {}
 
 Blk::~Blk() { stop(); }
 
