@@ -37,6 +37,8 @@ class File {
   [[nodiscard]] u64 allocated() const;
   /// Past the end of the file reads zeroes.
   [[nodiscard]] int read(u64 offset, Iov iov) const;
+  /// Only what is in the page cache and comes as a whole, else EAGAIN.
+  [[nodiscard]] int read_now(u64 offset, Iov iov) const;
   [[nodiscard]] int read(u64 offset, void* data, u64 size) const { return read(offset, OneBuffer(data, size)); }
   [[nodiscard]] int write(u64 offset, Iov iov) const;
   [[nodiscard]] int write(u64 offset, const void* data, u64 size) const { return write(offset, OneBuffer(data, size)); }

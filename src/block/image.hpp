@@ -1,5 +1,6 @@
 // What a format is to the rest of the room: a synchronous, thread-safe disk. Worker threads make it asynchronous.
 #pragma once
+#include <cerrno>
 #include <memory>
 
 #include "base/result.hpp"
@@ -32,6 +33,8 @@ class Image {
   /// See Disk::host_space.
   [[nodiscard]] virtual u64 host_space() const { return ~u64{0}; }
   [[nodiscard]] virtual int read(u64 offset, Iov iov) = 0;
+  /// The same if it can be done without waiting for a medium, else EAGAIN, and nothing is said about the buffers.
+  [[nodiscard]] virtual int read_now(u64 /*offset*/, Iov /*iov*/) { return EAGAIN; }
   [[nodiscard]] virtual int write(u64 offset, Iov iov) = 0;
   [[nodiscard]] virtual int write_zeroes(u64 offset, u64 length, bool may_unmap) = 0;
   [[nodiscard]] virtual int discard(u64 offset, u64 length) = 0;

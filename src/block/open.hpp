@@ -18,8 +18,8 @@ enum class Format : u8 { raw, qcow2, vmdk, vhd, vhdx };
 /// The error lists the known names.
 Result<Format> parse_format(std::string_view name);
 
-/// How requests reach the kernel. `automatic` takes threads: a process that jails itself (host/jail) after opening its
-/// disks loses io_uring_enter, and a ring would fall silent. io_uring is for processes that keep it.
+/// How requests that cannot be served at once reach the kernel. `automatic`: io_uring for raw images where the host allows
+/// it, threads otherwise. A ring outlives the jail of a machine's process (host/jail), which forbids to make one.
 enum class IoMethod : u8 { automatic, threads, io_uring };
 
 struct OpenOptions {

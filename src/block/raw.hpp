@@ -15,6 +15,7 @@ class RawImage final : public Image {
   [[nodiscard]] Capabilities capabilities() const override;
   [[nodiscard]] u64 host_space() const override { return file_.host_space(); }
   [[nodiscard]] int read(u64 offset, Iov iov) override { return file_.read(offset, iov); }
+  [[nodiscard]] int read_now(u64 offset, Iov iov) override { return file_.read_now(offset, iov); }
   [[nodiscard]] int write(u64 offset, Iov iov) override { return file_.write(offset, iov); }
   [[nodiscard]] int write_zeroes(u64 offset, u64 length, bool may_unmap) override;
   [[nodiscard]] int discard(u64 offset, u64 length) override;

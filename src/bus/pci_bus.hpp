@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "bus/bus.hpp"
+#include "bus/event_paths.hpp"
 #include "bus/irq.hpp"
 #include "bus/pci_device.hpp"
 #include "bus/resources.hpp"
@@ -19,6 +20,7 @@ struct PciWiring {
   AddressMap& mmio;
   IrqSink& irqs;
   unsigned gsi_first = 16, gsi_count = 4;
+  EventPaths* events = nullptr;  ///< null: the engine has none
   std::array<u8, 8> interrupt_line{10, 11, 10, 11, 10, 11, 10, 11};
 };
 
@@ -44,6 +46,7 @@ class PciBus {
 
   [[nodiscard]] unsigned gsi(Bdf at, u8 pin) const;
   [[nodiscard]] IrqSink& irqs() { return wiring_.irqs; }
+  [[nodiscard]] EventPaths* events() const { return wiring_.events; }
 
  private:
   friend class PciDevice;

@@ -88,6 +88,8 @@ u16 PciDevice::add_extended_capability(u16 id, u8 version, u16 length) {
 
 IrqSink* PciDevice::sink() const { return bus_ ? &bus_->irqs() : nullptr; }
 
+EventPaths* PciDevice::events() const { return bus_ ? bus_->events() : nullptr; }
+
 void PciDevice::notify_msix(unsigned vector) { msix_.notify(vector, sink()); }
 
 void PciDevice::notify_msi(unsigned vector) { msi_.notify(vector, sink()); }

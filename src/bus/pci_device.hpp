@@ -15,6 +15,7 @@
 
 namespace nagaya::bus {
 
+class EventPaths;
 class PciBus;
 
 /// Bus, device, function.
@@ -94,6 +95,8 @@ class PciDevice : public Device {
   [[nodiscard]] bool msix_enabled() const { return msix_.enabled(); }
   [[nodiscard]] bool msi_enabled() const { return msi_.enabled(); }
   void notify_msix(unsigned vector);
+  /// Null where there are none, or while it is not plugged in.
+  [[nodiscard]] EventPaths* events() const;
   void notify_msi(unsigned vector);
 
  private:

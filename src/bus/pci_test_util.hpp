@@ -59,9 +59,10 @@ class AllBars final : public PciDevice {
 };
 
 struct Segment {
+  explicit Segment(EventPaths* events = nullptr) : pci({.ports = ports, .mmio = mmio, .irqs = irqs, .events = events}) {}
   AddressMap ports, mmio;
   RecordingSink irqs;
-  PciBus pci{{.ports = ports, .mmio = mmio, .irqs = irqs}};
+  PciBus pci;
   Bdf at{0, 3, 0};
 
   u32 read(u16 offset, unsigned size = 4) { return read_at(at, offset, size); }

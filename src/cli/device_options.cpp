@@ -84,7 +84,8 @@ Result<u64> parse_number(const std::string& text) {
 Result<proto::DiskConfig> parse_disk(const std::string& text) {
   const auto bad = [&](std::string why) {
     return fail(fmt::format("--disk {}", text), std::move(why),
-                "write path=FILE,format=raw|qcow2,readonly=on|off,serial=TEXT,backing=PLACE,iops=N,iops-burst=N,bps=SIZE,bps-burst=SIZE");
+                "write path=FILE,format=raw|qcow2,readonly=on|off,serial=TEXT,backing=PLACE,iops=N,iops-burst=N,bps=SIZE,bps-burst=SIZE,"
+                "io=auto|threads|io_uring,ring=packed|split");
   };
   proto::DiskConfig disk;
   bool stated = false;
@@ -104,6 +105,10 @@ Result<proto::DiskConfig> parse_disk(const std::string& text) {
       disk.read_only = item.value == "on";
     } else if (item.key == "serial") {
       disk.serial = item.value;
+    } else if (item.key == "io") {
+      disk.io = item.value;
+    } else if (item.key == "ring") {
+      disk.ring = item.value;
     } else if (item.key == "backing" && !item.value.empty()) {
       disk.backing.push_back(item.value);
     } else if (item.key == "iops") {
@@ -207,7 +212,8 @@ std::vector<OptionSpec> device_options() {
       {"--testdev", "", "test device for CPU test suites (interface of QEMU's pc-testdev)"},
       {"--disk", "DISK", 
        "virtio disk: path=FILE,format=raw|qcow2[,readonly=on][,serial=TEXT] [,backing=PLACE]"
-       " [,iops=N][,iops-burst=N] [,bps=SIZE][,bps-burst=SIZE]", Completes::nothing, {}, false, true},
+       " [,iops=N][,iops-burst=N] [,bps=SIZE][,bps-burst=SIZE]"
+       " [,io=auto|threads|io_uring] [,ring=packed|split]", Completes::nothing, {}, false, true},
       {"--net", "CARD",
        "virtio network card on a link of your own: socket=PATH|tap=NAME [,mac=ADDRESS][,mtu=N][,queues=N] [,rate-in=SIZE][,rate-out=SIZE]",
        Completes::nothing, {}, false, true},

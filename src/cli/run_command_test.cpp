@@ -54,7 +54,7 @@ TEST(Run, EveryOptionArrives) {
                              "--engine", "soft", "--cpu", "host", "--serial", "file:log", "--serial", "unix:/s", "--debug-exit",
                              "--debug-console", "stdout", "--testdev", "--no-reboot", "--save-on-signal", "f", "--save-and-exit",
                              "--firmware", "w", "--module", "m args", "--protocol", "pvh", "--decompress-in-guest", "--fw-cfg",
-                             "name=opt/x,string=a,b", "--disk", "path=a,,b,format=qcow2,readonly=on,serial=s,backing=/b,backing=c,iops=500,iops-burst=50,bps=10M,bps-burst=1M", "--rng", "--share", "tag=home,path=/srv/a,,b,readonly=on", "--pmem", "path=p", "--control", "c", "--name", "n"});
+                             "name=opt/x,string=a,b", "--disk", "path=a,,b,format=qcow2,readonly=on,serial=s,backing=/b,backing=c,iops=500,iops-burst=50,bps=10M,bps-burst=1M,io=threads,ring=split", "--rng", "--share", "tag=home,path=/srv/a,,b,readonly=on", "--pmem", "path=p", "--control", "c", "--name", "n"});
   VmConfig want;
   want.name = "n";
   want.memory = 1536 * MiB;
@@ -72,7 +72,7 @@ TEST(Run, EveryOptionArrives) {
   want.debug_console = CharConfig{CharConfig::Type::stdout_only};
   want.debug_exit = want.testdev = want.no_reboot = want.save_then_exit = true;
   want.fw_cfg = {{"opt/x", "a,b", ""}};
-  want.disks = {{"a,b", "qcow2", true, "s", {"/b", "c"}, {500, 50, 10 * MiB, MiB}}};
+  want.disks = {{"a,b", "qcow2", true, "s", {"/b", "c"}, {500, 50, 10 * MiB, MiB}, "threads", "split"}};
   want.shares = {{"home", "/srv/a,b", true}};
   want.pmems = {{"p", false}};
   want.rng = true;

@@ -155,6 +155,12 @@ class Engine {
   /// Interrupt `gsi` on each signal of the eventfd (edge). Only with Capabilities::eventfds.
   [[nodiscard]] virtual Result<> add_irqfd(int eventfd, unsigned gsi) = 0;
   [[nodiscard]] virtual Result<> remove_irqfd(int eventfd, unsigned gsi) = 0;
+  /// Sends a message-signalled interrupt on each signal of the eventfd; again to change the message. Only with
+  /// Capabilities::eventfds.
+  [[nodiscard]] virtual Result<> set_msi_irqfd(int /*eventfd*/, u64 /*address*/, u32 /*data*/) {
+    return fail("cannot add an irqfd", "this engine has none");
+  }
+  virtual void remove_msi_irqfd(int /*eventfd*/) {}
   /// The paravirtual clock guests read (KVM clock), nanoseconds since the machine began. It stands in a saved machine and is
   /// set after the vCPUs' states, so that the guest's monotonic time goes on where it stopped.
   [[nodiscard]] virtual Result<u64> clock_ns() { return 0; }

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,6 +56,10 @@ TEST(Jail, WhatAnIntruderWantsDoesNot) {
               if (::socket(AF_INET, SOCK_STREAM, 0) >= 0 || errno != EPERM) return 4;
               if (::setuid(0) == 0 || errno != EPERM) return 5;
               if (::chroot("/") == 0 || errno != EPERM) return 6;
+              // Rings that are there may be used; new ones, or new powers for old ones, are not to be had.
+              if (::syscall(SYS_io_uring_setup, 1, nullptr) >= 0 || errno != EPERM) return 7;
+              if (::syscall(SYS_io_uring_register, -1, 0, nullptr, 0) >= 0 || errno != EPERM) return 8;
+              if (::syscall(SYS_io_uring_enter, -1, 0, 0, 0, nullptr, 0) >= 0 || errno == EPERM) return 9;
               return 0;
             }),
             0);

@@ -28,14 +28,14 @@ bus::Resources make_resources(const memory::GuestMemory& memory) {
 
 }  // namespace
 
-Board::Board(memory::GuestMemory& memory, MachineClock& clock, BoardIo& io, bus::IrqSink& irqs, BoardSignals signals,
-             CharEnds ends)
+Board::Board(memory::GuestMemory& memory, MachineClock& clock, BoardIo& io, bus::IrqSink& irqs, bus::EventPaths* events,
+             BoardSignals signals, CharEnds ends)
     : memory(memory),
       clock(clock),
       irqs(irqs),
       signals(std::move(signals)),
       ends(ends),
       resources(make_resources(memory)),
-      pci({.ports = io.ports, .mmio = io.mmio, .irqs = irqs, .gsi_first = pc::pci_irq_first, .gsi_count = pc::pci_irq_count}) {}
+      pci({.ports = io.ports, .mmio = io.mmio, .irqs = irqs, .gsi_first = pc::pci_irq_first, .gsi_count = pc::pci_irq_count, .events = events}) {}
 
 }  // namespace nagaya::machine

@@ -63,8 +63,9 @@ struct BoardDisk {
 };
 
 struct Board {
-  Board(memory::GuestMemory& memory, MachineClock& clock, BoardIo& io, bus::IrqSink& irqs, BoardSignals signals,
-        CharEnds ends);
+  /// `events`: null where the engine has no eventfds.
+  Board(memory::GuestMemory& memory, MachineClock& clock, BoardIo& io, bus::IrqSink& irqs, bus::EventPaths* events,
+        BoardSignals signals, CharEnds ends);
 
   memory::GuestMemory& memory;
   MachineClock& clock;

@@ -121,12 +121,14 @@ Result<> build_disks(Slot s) {
   for (std::size_t i = 0; i < s.config.disks.size(); ++i) {
     const proto::DiskConfig& wanted = s.config.disks[i];
     TRY_ASSIGN(const auto format, block::parse_format(wanted.format));
-    // The jail of the machine's process forbids io_uring.
+    const auto io = wanted.io == "threads"    ? block::IoMethod::threads
+                    : wanted.io == "io_uring" ? block::IoMethod::io_uring
+                                              : block::IoMethod::automatic;
     TRY_ASSIGN(auto disk, block::open_disk({.path = wanted.path,
                                             .format = format,
                                             .read_only = wanted.read_only,
                                             .allowed_backing = wanted.backing,
-                                            .io = block::IoMethod::threads,
+                                            .io = io,
                                             .throttle = {.iops = {wanted.limits.iops, wanted.limits.iops_burst},
                                                          .bps = {wanted.limits.bps, wanted.limits.bps_burst}}}));
     const unsigned queues = std::min(s.config.vcpus, 4u);
@@ -134,6 +136,7 @@ Result<> build_disks(Slot s) {
     virtio::BlkConfig blk{.queues = queues, .serial = wanted.serial};
     blk.out_of_space = [full = s.board.signals.disk_full, i] { full(i); };
     auto device = std::make_unique<virtio::Blk>(name, s.board.memory, std::move(disk), std::move(blk));
+    if (wanted.ring == "split") device->withhold(virtio::f_packed);
     s.board.disks.push_back({name, wanted.path, *device});
     TRY(add_virtio(s, std::move(device)));
   }

@@ -52,6 +52,7 @@ Result<> Machine::build(SelectedEngine selected, const state::ArchiveReader* sav
   }
   memory_->on_write([engine = engine_.get()](Gpa at, u64 size) { engine->memory_written(at, size); });
 
+  if (engine_->capabilities().eventfds) event_paths_ = std::make_unique<EngineEvents>(*engine_);
   chips_ = engine_->irqchip() != nullptr ? make_engine_chips(*engine_->irqchip())
                                          : make_modelled_chips(clock_, chips_config(config_, tsc_hz_, selected.cpuid));
   TRY(chips_->attach(io_.ports, io_.mmio));
@@ -59,7 +60,7 @@ Result<> Machine::build(SelectedEngine selected, const state::ArchiveReader* sav
                        .reset = [this] { request({Outcome::reset}); },
                        .debug_exit = [this](u32 status) { request({Outcome::debug_exit, static_cast<int>(status)}); },
                        .disk_full = [this](std::size_t index) { disk_full(index); }};
-  board_ = std::make_unique<Board>(*memory_, clock_, io_, chips_->sink(), std::move(signals), hooks_.ends);
+  board_ = std::make_unique<Board>(*memory_, clock_, io_, chips_->sink(), event_paths_.get(), std::move(signals), hooks_.ends);
   TRY(populate(*board_, io_, config_));
   // Devices may have brought memory along.
   std::vector<engine::MemoryRegion> regions;

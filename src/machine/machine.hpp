@@ -20,6 +20,7 @@
 #include "engine/engine.hpp"
 #include "machine/board.hpp"
 #include "machine/clock.hpp"
+#include "machine/engine_events.hpp"
 #include "machine/engine_select.hpp"
 #include "machine/guest_start.hpp"
 #include "machine/interrupts.hpp"
@@ -127,6 +128,7 @@ class Machine {
   MachineClock clock_;
   BoardIo io_;
   std::unique_ptr<InterruptChips> chips_;
+  std::unique_ptr<EngineEvents> event_paths_;  // null: the engine has none
   std::unique_ptr<Board> board_;
   std::vector<std::unique_ptr<VcpuThread>> threads_;
 };

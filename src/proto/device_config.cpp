@@ -11,7 +11,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::array<std::string_view, 6> char_types = {"null", "stdio", "stdout", "file", "socket", "pty"};
-constexpr std::array<std::string_view, 2> disk_formats = {"raw", "qcow2"};
+constexpr std::array<std::string_view, 2> disk_formats = {"raw", "qcow2"}, ring_kinds = {"packed", "split"};
+constexpr std::array<std::string_view, 3> disk_methods = {"auto", "threads", "io_uring"};
 constexpr std::size_t most_disks = 16, longest_serial = 20, most_serial_ports = 4, most_nets = 8, most_consoles = 16,
                       most_shares = 16, most_pmems = 8, longest_tag = 36, longest_interface = 15, most_backing = 64;
 constexpr unsigned most_pairs = 8, least_mtu = 68, most_mtu = 65535;
@@ -81,6 +82,8 @@ Json to_json(const DiskConfig& disk) {
   Json out = {{"path", disk.path}, {"format", disk.format}, {"readonly", disk.read_only}};
   if (!disk.serial.empty()) out["serial"] = disk.serial;
   if (!disk.backing.empty()) out["backing"] = disk.backing;
+  if (disk.io != "auto") out["io"] = disk.io;
+  if (disk.ring != "packed") out["ring"] = disk.ring;
   for (const auto& [key, value] : {std::pair{"iops", disk.limits.iops}, {"iops_burst", disk.limits.iops_burst},
                                    {"bps", disk.limits.bps}, {"bps_burst", disk.limits.bps_burst}}) {
     if (value != 0) out[key] = value;
@@ -94,6 +97,8 @@ Result<> take(Fields& fields, DiskConfig& out) {
   fields.flag("readonly", out.read_only);
   fields.text("serial", out.serial);
   fields.texts("backing", out.backing);
+  fields.text("io", out.io);
+  fields.text("ring", out.ring);
   fields.number("iops", out.limits.iops);
   fields.number("iops_burst", out.limits.iops_burst);
   fields.number("bps", out.limits.bps);
@@ -106,6 +111,13 @@ Result<> check(const char* key, const DiskConfig& disk) {
   TRY(check_path(key, disk.path));
   if (std::ranges::find(disk_formats, disk.format) == disk_formats.end()) {
     return fail(fmt::format("disk format '{}'", disk.format), "no such choice", fmt::format("one of {}", fmt::join(disk_formats, ", ")));
+  }
+  if (std::ranges::find(disk_methods, disk.io) == disk_methods.end()) {
+    return fail(fmt::format("disk io '{}'", disk.io), "no such choice", fmt::format("one of {}", fmt::join(disk_methods, ", ")));
+  }
+  if (disk.io == "io_uring" && disk.format != "raw") return fail("disk io 'io_uring'", "only raw images use it");
+  if (std::ranges::find(ring_kinds, disk.ring) == ring_kinds.end()) {
+    return fail(fmt::format("disk ring '{}'", disk.ring), "no such choice", fmt::format("one of {}", fmt::join(ring_kinds, ", ")));
   }
   if (disk.serial.size() > longest_serial || !printable(disk.serial)) return fail("disk serial", "at most 20 printable characters");
   if (disk.backing.size() > most_backing) return fail(key, fmt::format("more than {} places for backing files", most_backing));

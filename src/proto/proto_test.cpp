@@ -19,7 +19,7 @@ VmConfig full() {
   c.debug_console = CharConfig{CharConfig::Type::stdout_only, ""};
   c.debug_exit = c.testdev = c.no_reboot = c.decompress_in_guest = true;
   c.fw_cfg = {{"opt/a", "text", ""}, {"opt/b", std::nullopt, "file"}};
-  c.disks = {{"d", "qcow2", true, "root", {"/base"}, {100, 200, 4096, 8192}}, {"e"}}, c.rng = true;
+  c.disks = {{"d", "qcow2", true, "root", {"/base"}, {100, 200, 4096, 8192}, "threads", "split"}, {"e"}}, c.rng = true;
   c.nets = {{.fd = 5, .mac = "52:54:00:00:00:01", .mtu = 9000, .rate_in = 1, .rate_out = 2}, {.tap = "tap0", .queues = 4}};
   c.consoles = {{{CharConfig::Type::pty, ""}, "", true}, {{CharConfig::Type::file, "f"}, "org.port", false}};
   c.vsock = VsockConfig{7, "v.sock"};
@@ -58,6 +58,9 @@ TEST(VmConfig, SaysWhatIsWrong) {
       {R"({"kernel":"k","disks":[{"path":"d","format":"vmdk"}]})", "one of raw, qcow2"},
       {R"({"kernel":"k","disks":[{"path":"d","serial":"123456789012345678901"}]})", "at most 20"},
       {R"({"kernel":"k","disks":[{"path":"d","iops_burst":5}]})", "a burst needs a limit"},
+      {R"({"kernel":"k","disks":[{"path":"d","io":"aio"}]})", "one of auto, threads, io_uring"},
+      {R"({"kernel":"k","disks":[{"path":"d","io":"io_uring","format":"qcow2"}]})", "only raw"},
+      {R"({"kernel":"k","disks":[{"path":"d","ring":"round"}]})", "one of packed, split"},
       {R"({"kernel":"k","nets":[{}]})", "exactly one of"},
       {R"({"kernel":"k","nets":[{"fd":3,"tap":"t"}]})", "exactly one of"},
       {R"({"kernel":"k","nets":[{"fd":3,"queues":2}]})", "needs a 'tap'"},

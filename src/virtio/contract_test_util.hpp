@@ -33,8 +33,8 @@ class PciGuest {
  public:
   static constexpr u64 bar = 0xc000'0000;
 
-  PciGuest(memory::GuestMemory& memory, std::unique_ptr<VirtioDevice> device)
-      : memory(memory), pci(std::make_unique<VirtioPci>(std::move(device))) {
+  PciGuest(memory::GuestMemory& memory, std::unique_ptr<VirtioDevice> device, bus::EventPaths* events = nullptr)
+      : memory(memory), segment(events), pci(std::make_unique<VirtioPci>(std::move(device))) {
     auto added = segment.pci.add(*pci, segment.at);
     EXPECT_TRUE(added) << added.error().message();
     segment.write(0x10, static_cast<u32>(bar));

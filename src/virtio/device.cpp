@@ -12,7 +12,7 @@ VirtioDevice::VirtioDevice(std::string name, u16 type, memory::GuestMemory& memo
 }
 
 u64 VirtioDevice::offered_features() const {
-  return device_features() | f_indirect | f_event_index | f_version_1 | f_packed | f_queue_reset;
+  return (device_features() | f_indirect | f_event_index | f_version_1 | f_packed | f_queue_reset) & ~withheld_;
 }
 
 u64 VirtioDevice::driver_features() const {

@@ -40,6 +40,8 @@ class VirtioDevice {
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] u16 type() const { return type_; }
+  /// Features that the driver is not to be offered. Before connect().
+  void withhold(u64 features) { withheld_ = features; }
   /// Once, before anything else; outlives the work.
   void connect(Transport& transport) { transport_ = &transport; }
 
@@ -70,6 +72,9 @@ class VirtioDevice {
     if (queue < queues_.size() && running_.load(std::memory_order_acquire)) kicked(queue);
   }
 
+  /// An eventfd that engines may signal instead of a call of notify(), or -1.
+  [[nodiscard]] int notify_event(unsigned queue) const { return kick_event(queue); }
+
   // ---- Life cycle, called by the transport (see bus::Device). ----
   void reset();
   void pause();
@@ -91,6 +96,9 @@ class VirtioDevice {
   virtual void stop() = 0;
   /// Requests may wait. On a vCPU thread: hand over and return.
   virtual void kicked(unsigned queue) = 0;
+  /// An eventfd that does what kicked() does, -1: none. The same for the life of the device; a signal while it does not run
+  /// is ignored.
+  [[nodiscard]] virtual int kick_event(unsigned /*queue*/) const { return -1; }
   /// The device's own state, rings apart.
   virtual void reset_state() {}
   virtual void save_state(state::Writer& /*out*/) const {}
@@ -143,6 +151,7 @@ class VirtioDevice {
   const u16 type_;
   memory::GuestMemory& memory_;
   Transport* transport_ = nullptr;
+  u64 withheld_ = 0;
   mutable std::mutex mutex_;  // registers
   std::vector<Queue> queues_;
   u64 driver_features_ = 0;

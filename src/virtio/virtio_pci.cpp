@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bus/bytes.hpp"
+#include "bus/event_paths.hpp"
 
 namespace nagaya::virtio {
 namespace {
@@ -67,7 +68,8 @@ VirtioPci::VirtioPci(std::unique_ptr<VirtioDevice> device)
                                  .subsystem_vendor = 0x1af4,
                                  .subsystem = static_cast<u16>(0x1040 + device->type())}),
       device_(std::move(device)),
-      queue_vectors_(device_->queue_count()) {
+      queue_vectors_(device_->queue_count()),
+      direct_(device_->queue_count() + 1) {
   add_bar(0, bus::BarKind::memory32, bar_size);
   add_msix(device_->queue_count() + 1, 0, msix_offset, pending_offset);
   add_structure(kind_common, common_offset, common_size);
@@ -80,7 +82,10 @@ VirtioPci::VirtioPci(std::unique_ptr<VirtioDevice> device)
   device_->connect(*this);
 }
 
-VirtioPci::~VirtioPci() { device_->reset(); }
+VirtioPci::~VirtioPci() {
+  device_->reset();
+  drop_event_paths();
+}
 
 void VirtioPci::add_structure(u8 kind, u64 offset, u32 length) {
   const bool longer = kind == kind_notify || kind == kind_window;
@@ -245,7 +250,12 @@ void VirtioPci::config_written(u16 at, std::size_t size) {
 
 void VirtioPci::raise(u16 vector, u8 isr_bit) {
   if (msix_enabled()) {
-    if (vector != no_vector) notify_msix(vector);
+    if (vector == no_vector) return;
+    if (direct_[vector].active.load(std::memory_order_acquire)) {
+      host::signal_eventfd(direct_[vector].event.get());
+    } else {
+      notify_msix(vector);
+    }
     return;
   }
   std::lock_guard lock(isr_mutex_);
@@ -261,6 +271,62 @@ u8 VirtioPci::take_isr() {
 
 void VirtioPci::queue_interrupt(unsigned queue) { raise(queue_vectors_[queue], isr_queue); }
 void VirtioPci::config_interrupt() { raise(config_vector_, isr_config); }
+
+// ---- Ways past the vCPU's thread, where the engine has them (bus/event_paths.hpp) ----
+
+/// Notifications: the engine signals the device's eventfd while the BAR is where it was told.
+void VirtioPci::bar_moved(unsigned bar, std::optional<u64> address) {
+  if (bar != 0 || (events() == nullptr && paths_ == nullptr)) return;
+  const std::lock_guard lock(paths_mutex_);
+  if (paths_ == nullptr) paths_ = events();
+  const auto for_all = [&](u64 base, auto act) {
+    for (unsigned queue = 0; queue < device_->queue_count(); ++queue) {
+      if (const int event = device_->notify_event(queue); event >= 0) act(base + notify_offset + notify_multiplier * queue, event);
+    }
+  };
+  if (notified_at_) for_all(*notified_at_, [&](u64 at, int event) { paths_->remove_notification(at, event); });
+  notified_at_ = address;
+  // One that is refused goes on through bar_write().
+  if (address) for_all(*address, [&](u64 at, int event) { (void)paths_->add_notification(at, event); });
+}
+
+/// Interrupts: the engine sends what the table says while neither the vector nor the function is masked. What is raised
+/// while one of them is masked becomes pending as usual.
+void VirtioPci::messages_changed() {
+  if (events() == nullptr) return;
+  const std::lock_guard lock(paths_mutex_);
+  paths_ = events();
+  for (unsigned i = 0; i < direct_.size(); ++i) {
+    DirectVector& direct = direct_[i];
+    const bus::PciMsix::Vector wanted = msix().vector(i);
+    if (direct.active && (wanted.masked || !(wanted == direct.message))) {
+      direct.active.store(false, std::memory_order_release);
+      if (wanted.masked) paths_->remove_message(direct.event.get());
+    }
+    if (wanted.masked || direct.active) continue;
+    if (!direct.event) {
+      if (auto event = host::Fd::eventfd()) direct.event = std::move(*event);
+    }
+    direct.message = wanted;
+    if (direct.event && paths_->set_message(direct.event.get(), wanted.address, wanted.data)) {
+      direct.active.store(true, std::memory_order_release);
+    }
+  }
+}
+
+void VirtioPci::drop_event_paths() {
+  const std::lock_guard lock(paths_mutex_);
+  for (DirectVector& direct : direct_) {
+    direct.active = false;
+    if (paths_ != nullptr && direct.event) paths_->remove_message(direct.event.get());
+  }
+  for (unsigned queue = 0; notified_at_ && queue < device_->queue_count(); ++queue) {
+    if (const int event = device_->notify_event(queue); event >= 0) {
+      paths_->remove_notification(*notified_at_ + notify_offset + notify_multiplier * queue, event);
+    }
+  }
+  notified_at_.reset();
+}
 
 // ---- State ----
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bus/pci_device.hpp"
+#include "host/fd.hpp"
 #include "virtio/device.hpp"
 
 namespace nagaya::virtio {
@@ -34,6 +35,8 @@ class VirtioPci final : public bus::PciDevice, private Transport {
   void bar_write(unsigned bar, u64 offset, std::span<const u8> data) override;
   void config_reading(u16 offset, std::size_t length) override;
   void config_written(u16 offset, std::size_t length) override;
+  void bar_moved(unsigned bar, std::optional<u64> address) override;
+  void messages_changed() override;
   void reset_device() override;
   void save_device(state::Writer& out) const override;
   void restore_device(state::Reader& in) override;
@@ -46,6 +49,7 @@ class VirtioPci final : public bus::PciDevice, private Transport {
   void write_status(u8 value);
   void reset_registers();
   void raise(u16 vector, u8 isr_bit);
+  void drop_event_paths();
   [[nodiscard]] u8 take_isr();
   [[nodiscard]] u16 good_vector(u64 value) const {
     return value < device_->queue_count() + 1 ? static_cast<u16>(value) : no_vector;
@@ -59,6 +63,16 @@ class VirtioPci final : public bus::PciDevice, private Transport {
   u16 queue_select_ = 0;
   std::vector<std::atomic<u16>> queue_vectors_;
   std::atomic<u16> config_vector_ = no_vector;
+  /// A vector whose messages the engine sends by itself.
+  struct DirectVector {
+    host::Fd event;
+    std::atomic<bool> active = false;
+    bus::PciMsix::Vector message{};
+  };
+  std::mutex paths_mutex_;  // guards the next three, but for `active`
+  bus::EventPaths* paths_ = nullptr;  // once used
+  std::optional<u64> notified_at_;    // where the engine listens for notifications
+  std::vector<DirectVector> direct_;
   std::mutex isr_mutex_;
   u8 isr_ = 0;  // guarded by isr_mutex_, as is the wire
 };

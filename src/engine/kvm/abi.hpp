@@ -47,6 +47,7 @@ using XsaveArea = std::array<u8, 4096>;
 
 inline constexpr unsigned long get_supported_cpuid = _IOWR(KVMIO, 0x05, u64), set_cpuid2 = _IOW(KVMIO, 0x90, u64),
                                get_msrs_number = _IOWR(KVMIO, 0x88, u64), set_msrs_number = _IOW(KVMIO, 0x89, u64),
+                               set_gsi_routing = _IOW(KVMIO, 0x6a, u64),
                                get_xsave = _IOR(KVMIO, 0xa4, XsaveArea), set_xsave = _IOW(KVMIO, 0xa5, XsaveArea),
                                get_xsave2 = _IOR(KVMIO, 0xcf, XsaveArea);
 

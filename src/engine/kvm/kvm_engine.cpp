@@ -14,6 +14,7 @@
 #include "engine/kvm/ioctl.hpp"
 #include "engine/kvm/irqchip.hpp"
 #include "engine/kvm/memory_slots.hpp"
+#include "engine/kvm/msi_routes.hpp"
 #include "engine/kvm/msr_table.hpp"
 #include "engine/kvm/system.hpp"
 #include "engine/kvm/vcpu.hpp"
@@ -29,6 +30,7 @@ class KvmEngine final : public Engine {
         vm_(std::move(vm)),
         memory_(vm_.get(), options.reserved, static_cast<u64>(std::max(system_.extension(KVM_CAP_NR_MEMSLOTS), 32))),
         irqchip_(vm_.get()),
+        messages_(vm_.get(), static_cast<unsigned>(std::max(system_.extension(KVM_CAP_IRQ_ROUTING), 0))),
         context_{system_, vm_.get(), memory_, irqchip_, ring_entries, xsave_bytes()} {
     capabilities_.name = "kvm";
     capabilities_.in_kernel_irqchip = true;
@@ -64,6 +66,8 @@ class KvmEngine final : public Engine {
   Result<> remove_io_event(const IoEvent& event) override { return io_event(event, KVM_IOEVENTFD_FLAG_DEASSIGN); }
   Result<> add_irqfd(int eventfd, unsigned gsi) override { return irqfd(eventfd, gsi, 0); }
   Result<> remove_irqfd(int eventfd, unsigned gsi) override { return irqfd(eventfd, gsi, KVM_IRQFD_FLAG_DEASSIGN); }
+  Result<> set_msi_irqfd(int eventfd, u64 address, u32 data) override { return messages_.set(eventfd, address, data); }
+  void remove_msi_irqfd(int eventfd) override { messages_.remove(eventfd); }
 
   Result<u64> clock_ns() override {
     kvm_clock_data clock{};
@@ -124,6 +128,7 @@ class KvmEngine final : public Engine {
   host::Fd vm_;
   MemorySlots memory_;
   KvmIrqChip irqchip_;
+  MsiRoutes messages_;
   VcpuContext context_;
   Capabilities capabilities_;
   mutable std::mutex mutex_;

@@ -249,5 +249,37 @@ TEST_F(KvmEngineTest, IoEventsReachTheirEventfd) {
   EXPECT_FALSE(engine_->add_irqfd(event.get(), 24));
 }
 
+TEST_F(KvmEngineTest, MessagesOfAnEventfdReachTheLocalApic) {
+  make();
+  auto apic = vcpu_->lapic_state();
+  ASSERT_TRUE(apic);
+  apic->regs[0xf] |= 0x100;  // software enable
+  ASSERT_TRUE(vcpu_->set_lapic_state(*apic));
+  const auto waits = [&](unsigned vector) {
+    auto now = vcpu_->lapic_state();
+    return now && now->regs[0x20 + vector / 32] >> vector % 32 & 1;
+  };
+  const host::Fd first = *host::Fd::eventfd(), second = *host::Fd::eventfd();
+  ASSERT_TRUE(engine_->set_msi_irqfd(first.get(), 0xfee00000, 0x41));
+  ASSERT_TRUE(engine_->set_msi_irqfd(second.get(), 0xfee00000, 0x42));
+  host::signal_eventfd(second.get());
+  EXPECT_TRUE(waits(0x42));
+  EXPECT_FALSE(waits(0x41));
+  ASSERT_TRUE(engine_->set_msi_irqfd(first.get(), 0xfee00000, 0x53));  // another message
+  host::signal_eventfd(first.get());
+  EXPECT_TRUE(waits(0x53));
+  EXPECT_FALSE(waits(0x41));
+  engine_->remove_msi_irqfd(first.get());
+  ASSERT_TRUE(engine_->set_msi_irqfd(second.get(), 0xfee00000, 0x64));
+  host::signal_eventfd(first.get());
+  host::signal_eventfd(second.get());
+  EXPECT_TRUE(waits(0x64));
+  // The wires still work.
+  engine_->irqchip()->set_line(5, true);
+  auto pic = engine_->irqchip()->pic_state();
+  ASSERT_TRUE(pic);
+  EXPECT_TRUE((*pic)[0].irr >> 5 & 1);
+}
+
 }  // namespace
 }  // namespace nagaya::engine::kvm

@@ -51,6 +51,7 @@ class Blk final : public VirtioDevice {
   void start() override;
   void stop() override;
   void kicked(unsigned queue) override { worker_.kick(queue); }
+  [[nodiscard]] int kick_event(unsigned) const override { return worker_.event(); }
   void reset_state() override;
   void save_state(state::Writer& out) const override;
   void restore_state(state::Reader& in) override;

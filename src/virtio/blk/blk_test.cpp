@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <optional>
+#include <set>
+
+#include "bus/event_paths.hpp"
+#include "host/fd.hpp"
 #include "virtio/blk/layout.hpp"
 #include "virtio/blk/memory_disk_test_util.hpp"
 #include "virtio/contract_test_util.hpp"
@@ -240,6 +246,113 @@ TEST_P(BlkTest, NoRoomForAStatusBreaksIt) {
 
 INSTANTIATE_TEST_SUITE_P(Rings, BlkTest, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "Packed" : "Split"; });
+
+/// An engine's side of event paths that remembers what it was told.
+struct RecordingPaths final : bus::EventPaths {
+  Result<> add_notification(u64 address, int eventfd) override {
+    std::lock_guard lock(mutex);
+    notifications.insert({address, eventfd});
+    return {};
+  }
+  void remove_notification(u64 address, int eventfd) override {
+    std::lock_guard lock(mutex);
+    EXPECT_EQ(notifications.erase({address, eventfd}), 1u);
+  }
+  Result<> set_message(int eventfd, u64 address, u32 data) override {
+    std::lock_guard lock(mutex);
+    if (refuse) return fail("no");
+    messages[eventfd] = {address, data};
+    return {};
+  }
+  void remove_message(int eventfd) override {
+    std::lock_guard lock(mutex);
+    messages.erase(eventfd);
+  }
+  std::optional<int> event_of(u32 data) {
+    std::lock_guard lock(mutex);
+    for (const auto& [event, message] : messages) {
+      if (message.second == data) return event;
+    }
+    return {};
+  }
+  std::mutex mutex;
+  bool refuse = false;
+  std::set<std::pair<u64, int>> notifications;
+  std::map<int, std::pair<u64, u32>> messages;
+};
+
+struct EventPathsTest : ::testing::Test {
+  void start() {
+    state->bytes.resize(disk_size);
+    guest = std::make_unique<PciGuest>(*memory, std::make_unique<Blk>("blk0", *memory, std::make_unique<MemoryDisk>(state), BlkConfig{.queues = 2}), &paths);
+    guest->bring_up();
+  }
+  void offer(unsigned queue) {
+    ASSERT_TRUE(memory->write_value(Gpa(data_base), Header{type_flush, 0, 0}));
+    ASSERT_TRUE(guest->queues[queue]->add({{data_base, 16}, {status_at, 1, true}}, true));
+  }
+  RecordingPaths paths;
+  std::shared_ptr<MemoryDiskState> state = std::make_shared<MemoryDiskState>();
+  std::unique_ptr<memory::GuestMemory> memory = *memory::GuestMemory::create(testing::guest_ram);
+  std::unique_ptr<PciGuest> guest;
+};
+
+TEST_F(EventPathsTest, NotificationsComeByEventfdWhereTheBarIs) {
+  start();
+  ASSERT_EQ(paths.notifications.size(), 2u);
+  EXPECT_EQ(paths.notifications.begin()->first, PciGuest::bar + 0x4000);
+  offer(1);
+  host::signal_eventfd(paths.notifications.begin()->second);
+  EXPECT_EQ(guest->finished(1), 1u);
+  // The BAR moves, then goes.
+  guest->segment.write(0x10, 0xd000'0000);
+  ASSERT_EQ(paths.notifications.size(), 2u);
+  EXPECT_EQ(paths.notifications.begin()->first, 0xd000'4000u);
+  guest->segment.write(0x04, 4, 2);
+  EXPECT_TRUE(paths.notifications.empty());
+  // A stray signal to a device that was reset does nothing.
+  guest->pci->reset();
+  guest.reset();
+  EXPECT_TRUE(paths.notifications.empty());
+  EXPECT_TRUE(paths.messages.empty());
+}
+
+TEST_F(EventPathsTest, InterruptsGoByEventfdUnlessMasked) {
+  start();
+  ASSERT_EQ(paths.messages.size(), 3u);  // two queues, configuration
+  const auto raised = [&](unsigned queue) {
+    offer(queue);
+    guest->kick(queue);
+    EXPECT_EQ(guest->finished(queue), 1u);
+  };
+  const int event = *paths.event_of(0x41);
+  raised(1);
+  EXPECT_TRUE(testing::eventually([&] { return host::drain_eventfd(event) > 0; }));
+  EXPECT_TRUE(guest->segment.irqs.messages.empty());
+  // Masked: it becomes pending; unmasked, what was pending comes as a message, what follows by eventfd again.
+  guest->store(0x300c + 16, 1, 4);
+  EXPECT_FALSE(paths.event_of(0x41));
+  raised(1);
+  EXPECT_TRUE(testing::eventually([&] { return guest->load(0x3800, 8) == 2; }));
+  guest->store(0x300c + 16, 0, 4);
+  EXPECT_EQ(guest->segment.irqs.messages.size(), 1u);
+  ASSERT_TRUE(paths.event_of(0x41));
+  raised(1);
+  EXPECT_TRUE(testing::eventually([&] { return host::drain_eventfd(*paths.event_of(0x41)) > 0; }));
+  // Another message of the same vector.
+  guest->store(0x3008 + 16, 0x77, 4);
+  EXPECT_TRUE(paths.event_of(0x77));
+}
+
+TEST_F(EventPathsTest, RefusedOnesGoTheOrdinaryWay) {
+  paths.refuse = true;
+  start();
+  offer(0);
+  guest->kick(0);
+  EXPECT_EQ(guest->finished(0), 1u);
+  guest->pci->pause();
+  EXPECT_EQ(guest->segment.irqs.messages.size(), 1u);
+}
 
 TEST(Blk, Contract) {
   testing::check_virtio_contract([](memory::GuestMemory& memory) {

@@ -23,7 +23,7 @@ u64 now_ns() {
 Rng::Rng(std::string name, memory::GuestMemory& memory, const RngConfig& config)
     : VirtioDevice(std::move(name), type::rng, memory, {64}), config_(config), worker_("virtio-rng", [this](unsigned) {
         serve_all(0, chain_, [this](const Chain& chain) { return serve(chain); });
-      }) {}
+      }, 1) {}
 
 Rng::~Rng() { stop(); }
 

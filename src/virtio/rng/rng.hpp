@@ -23,6 +23,7 @@ class Rng final : public VirtioDevice {
   void start() override;
   void stop() override;
   void kicked(unsigned) override { worker_.kick(0); }
+  [[nodiscard]] int kick_event(unsigned) const override { return worker_.event(); }
   std::optional<u64> serve(const Chain& chain);
   [[nodiscard]] u64 allowance(u64 wanted);
 
