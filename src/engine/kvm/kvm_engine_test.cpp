@@ -253,11 +253,12 @@ TEST_F(KvmEngineTest, MessagesOfAnEventfdReachTheLocalApic) {
   make();
   auto apic = vcpu_->lapic_state();
   ASSERT_TRUE(apic);
-  apic->regs[0xf] |= 0x100;  // software enable
+  apic->regs[0xf1] |= 1;  // software enable: bit 8 of the spurious vector register
   ASSERT_TRUE(vcpu_->set_lapic_state(*apic));
   const auto waits = [&](unsigned vector) {
     auto now = vcpu_->lapic_state();
-    return now && now->regs[0x20 + vector / 32] >> vector % 32 & 1;
+    const std::size_t at = 0x200 + vector / 32 * 0x10 + vector % 32 / 8;  // IRR
+    return now && (now->regs[at] >> vector % 8 & 1) != 0;
   };
   const host::Fd first = *host::Fd::eventfd(), second = *host::Fd::eventfd();
   ASSERT_TRUE(engine_->set_msi_irqfd(first.get(), 0xfee00000, 0x41));
