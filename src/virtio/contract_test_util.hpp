@@ -40,7 +40,10 @@ class PciGuest {
     segment.write(0x10, static_cast<u32>(bar));
     segment.write(0x04, 6, 2);
   }
-  ~PciGuest() { segment.pci.remove(segment.at); }
+  ~PciGuest() {
+    pci->pause();  // so that it no longer looks for the bus that it leaves
+    segment.pci.remove(segment.at);
+  }
 
   u64 load(u64 offset, unsigned size) { return bus::testing::Segment::load(segment.mmio, bar + offset, size); }
   void store(u64 offset, u64 value, unsigned size) {

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <optional>
@@ -75,12 +76,13 @@ class Peer {
 inline constexpr net::Mac guest_mac = {0x02, 0, 0, 0, 0, 1};
 
 inline Frame frame_of(std::size_t size, u8 seed = 1, net::Mac to = guest_mac) {
-  Frame out(size);
+  Frame out(std::max(size, net::ethernet_size));
   for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<u8>(seed + i * 7 + i / 256);
   std::copy(to.begin(), to.end(), out.begin());
   out[6] = 2;
   out[12] = 0x12;  // no protocol that anyone knows
   out[13] = 0x34;
+  out.resize(size);
   return out;
 }
 

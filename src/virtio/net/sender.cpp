@@ -11,6 +11,8 @@ namespace {
 using net::header_size;
 
 constexpr unsigned most_batches = 4;  // before the other direction has its turn
+/// Between interrupts. Short enough for a sender whose socket buffer holds two packets.
+constexpr u64 interrupt_gap_ns = 250'000;
 
 }  // namespace
 
@@ -20,17 +22,19 @@ NetSender::NetSender(Net& net, unsigned queue, net::Link& link) : net_(net), que
 
 void NetSender::begin() {
   offloads_ = net_.send_offloads();
-  wake_at_ = 0;
+  wake_at_ = told_at_ = tell_at_ = 0;
+  untold_ = 0;
   net_.queue(queue_).disable_notifications();
   notifying_ = false;
 }
 
 void NetSender::end() {
+  if (tell_at_ != 0) tell(0);
   if (!segmenter_.active()) return;
   segmenter_.cancel();
   if (begun_cut_) {
     finish(cutting_, host::monotonic_ns());
-    publish();
+    publish(1);
   } else {
     net_.queue(queue_).unpop(cutting_.chain);
   }
@@ -43,6 +47,9 @@ bool NetSender::arm() {
 
 NetWait NetSender::round(const std::atomic<bool>& going) {
   wake_at_ = 0;
+  if (tell_at_ != 0) {
+    if (const u64 now = host::monotonic_ns(); now >= tell_at_) tell(now);
+  }
   if (segmenter_.active() && !send_cut()) return NetWait::link;
   Queue& ring = net_.queue(queue_);
   if (notifying_) {
@@ -86,7 +93,7 @@ NetWait NetSender::round(const std::atomic<bool>& going) {
       if (!prepare(cutting_) || !begin_cut()) {
         cutting_.fate = Fate::drop;
         finish(cutting_, 0);
-        publish();
+        publish(1);
       } else if (!send_cut()) {
         return NetWait::link;
       }
@@ -138,7 +145,7 @@ bool NetSender::flush(unsigned count) {
     finish(entries_[done], now);
   }
   for (unsigned i = count; i > done; --i) net_.queue(queue_).unpop(entries_[i - 1].chain);
-  publish();
+  if (done > 0) publish(done);
   return done == count;
 }
 
@@ -165,7 +172,7 @@ bool NetSender::send_cut() {
     segmenter_.advance();
   }
   finish(cutting_, host::monotonic_ns());
-  publish();
+  publish(1);
   return true;
 }
 
@@ -179,8 +186,24 @@ void NetSender::finish(const Entry& entry, u64 now) {
   net_.queue(queue_).stage(entry.chain, 0);
 }
 
-void NetSender::publish() {
-  net_.queue(queue_).publish();
+/// Shows the driver what is done. It only wants its memory back, and looks for that whenever it sends: so it is interrupted
+/// at most once in a while, unless it may run out of room.
+void NetSender::publish(unsigned count) {
+  Queue& ring = net_.queue(queue_);
+  ring.publish();
+  untold_ += count;
+  const u64 now = host::monotonic_ns();
+  if (untold_ >= ring.size() / 4u || now >= told_at_ + interrupt_gap_ns) {
+    tell(now);
+  } else if (tell_at_ == 0) {
+    tell_at_ = told_at_ + interrupt_gap_ns;
+  }
+}
+
+void NetSender::tell(u64 now) {
+  untold_ = 0;
+  tell_at_ = 0;
+  told_at_ = now;
   net_.interrupt(queue_);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <vector>
@@ -24,7 +25,7 @@ class NetSender {
   void end();
   NetWait round(const std::atomic<bool>& going);
   [[nodiscard]] bool arm();
-  [[nodiscard]] u64 wake_at() const { return wake_at_; }
+  [[nodiscard]] u64 wake_at() const { return wake_at_ == 0 || tell_at_ == 0 ? wake_at_ + tell_at_ : std::min(wake_at_, tell_at_); }
 
   [[nodiscard]] u64 packets() const { return packets_.load(std::memory_order_relaxed); }
   [[nodiscard]] u64 dropped() const { return dropped_.load(std::memory_order_relaxed); }
@@ -46,7 +47,8 @@ class NetSender {
   [[nodiscard]] bool begin_cut();
   [[nodiscard]] bool send_cut();
   void finish(const Entry& entry, u64 now);
-  void publish();
+  void publish(unsigned count);
+  void tell(u64 now);
 
   Net& net_;
   const unsigned queue_;
@@ -59,6 +61,8 @@ class NetSender {
   Entry cutting_;             // the packet that is being cut
   std::vector<u8> frame_;     // its copy
   u64 wake_at_ = 0;
+  u64 told_at_ = 0, tell_at_ = 0;  // the last interrupt; when the next is due, 0: none
+  unsigned untold_ = 0;            // packets done with since the last
   std::atomic<u64> packets_ = 0, dropped_ = 0;
 };
 
