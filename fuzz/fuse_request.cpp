@@ -23,7 +23,10 @@ constexpr std::size_t room = 4096, guard = 64;
 
 struct Place {
   Place() {
-    std::string name = (std::filesystem::temp_directory_path() / "nagaya-fuzz-XXXXXX").string();
+    // Requests that sync take their time on a disk.
+    const std::filesystem::path memory = "/dev/shm";
+    const bool there = ::access(memory.c_str(), W_OK) == 0;
+    std::string name = ((there ? memory : std::filesystem::temp_directory_path()) / "nagaya-fuzz-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     base = name;
     std::ofstream(base / "outside") << "secret";

@@ -17,7 +17,10 @@ constexpr u64 most_copied = 64 * MiB;
 /// Files changed less than this ago may change again without a new time.
 constexpr i64 clock_grain_ns = 50'000'000;
 
-i64 nanoseconds(const timespec& time) { return time.tv_sec * 1'000'000'000 + time.tv_nsec; }
+/// Of any time that a file can have: far ones wrap around.
+i64 nanoseconds(const timespec& time) {
+  return static_cast<i64>(static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_nsec));
+}
 
 /// Whether what the client has of this file in its cache is still the file: nothing changed since it opened it last.
 bool cache_good(Node& node, int fd) {
@@ -25,7 +28,8 @@ bool cache_good(Node& node, int fd) {
   timespec clock{};
   if (::fstat(fd, &now) != 0 || ::clock_gettime(CLOCK_REALTIME_COARSE, &clock) != 0) return false;
   const Stamp stamp{nanoseconds(now.st_mtim), nanoseconds(now.st_ctim), now.st_size};
-  const bool settled = nanoseconds(clock) - std::max(stamp.changed_ns, stamp.modified_ns) > clock_grain_ns;
+  // Only the host's kernel sets the time of change: it is near the present. One in the future settles nothing.
+  const bool settled = static_cast<i64>(static_cast<u64>(nanoseconds(clock)) - static_cast<u64>(stamp.changed_ns)) > clock_grain_ns;
   std::lock_guard lock(node.mutex);
   const bool good = stamp == node.opened;
   node.opened = settled ? stamp : Stamp{};
