@@ -53,7 +53,7 @@ Result<PmemFile> PmemFile::open(const std::string& path, bool read_only) {
 Pmem::Pmem(std::string name, memory::GuestMemory& memory, PmemFile file, Gpa start)
     : VirtioDevice(std::move(name), type::pmem, memory, {64}), file_(std::move(file)), start_(start), worker_("virtio-pmem", [this](unsigned) {
         serve_all(0, chain_, [this](const Chain& chain) { return serve(chain); });
-      }) {}
+      }, 1) {}
 
 Pmem::~Pmem() { stop(); }
 

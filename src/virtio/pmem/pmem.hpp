@@ -32,6 +32,7 @@ class Pmem final : public VirtioDevice {
   void start() override { worker_.go(); }
   void stop() override { worker_.halt(); }
   void kicked(unsigned) override { worker_.kick(0); }
+  [[nodiscard]] int kick_event(unsigned) const override { return worker_.event(); }
   void save_state(state::Writer& out) const override;
   void restore_state(state::Reader& in) override;
   std::optional<u64> serve(const Chain& chain);
