@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <type_traits>
 
 #include "cli/sizes.hpp"
@@ -199,6 +200,61 @@ Result<proto::NetConfig> parse_net(const std::string& text) {
   return net;
 }
 
+// "cid=3,path=SOCKET".
+Result<proto::VsockConfig> parse_vsock(const std::string& text) {
+  proto::VsockConfig out;
+  for (const Item& item : split_items(text)) {
+    if (item.key == "path") {
+      out.path = item.value;
+    } else if (item.key == "cid") {
+      auto cid = parse_number(item.value);
+      if (!cid) return std::unexpected(std::move(cid).error().within("--vsock, cid"));
+      out.cid = *cid;
+    } else {
+      return fail(fmt::format("--vsock {}", text), fmt::format("'{}' is not understood", item.text), "write path=SOCKET,cid=N");
+    }
+  }
+  return out;
+}
+
+// "stdio,name=x,terminal=on". A port with a name is a plain one unless it is said to be a terminal.
+Result<proto::ConsoleConfig> parse_console(const std::string& text) {
+  const std::vector<Item> items = split_items(text);
+  proto::ConsoleConfig out;
+  TRY_ASSIGN(out.where, parse_char_device(items[0].text, "--console"));
+  std::optional<bool> terminal;
+  for (std::size_t i = 1; i < items.size(); ++i) {
+    if (items[i].key == "name") {
+      out.name = items[i].value;
+    } else if (items[i].key == "terminal" && (items[i].value == "on" || items[i].value == "off")) {
+      terminal = items[i].value == "on";
+    } else {
+      return fail(fmt::format("--console {}", text), fmt::format("'{}' is not understood", items[i].text),
+                  "write WHERE,name=NAME,terminal=on|off");
+    }
+  }
+  out.terminal = terminal.value_or(out.name.empty());
+  return out;
+}
+
+// "deflate-on-oom=on,free-page-reporting=on", or nothing.
+Result<proto::BalloonConfig> parse_balloon(const std::string& text) {
+  proto::BalloonConfig out;
+  for (const Item& item : split_items(text)) {
+    if (item.text == "on") continue;
+    const bool known = item.value == "on" || item.value == "off";
+    if (item.key == "deflate-on-oom" && known) {
+      out.deflate_on_oom = item.value == "on";
+    } else if (item.key == "free-page-reporting" && known) {
+      out.free_page_reporting = item.value == "on";
+    } else {
+      return fail(fmt::format("--balloon {}", text), fmt::format("'{}' is not understood", item.text),
+                  "write on, or deflate-on-oom=on|off,free-page-reporting=on|off");
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<OptionSpec> device_options() {
@@ -217,6 +273,10 @@ std::vector<OptionSpec> device_options() {
       {"--net", "CARD",
        "virtio network card on a link of your own: socket=PATH|tap=NAME [,mac=ADDRESS][,mtu=N][,queues=N] [,rate-in=SIZE][,rate-out=SIZE]",
        Completes::nothing, {}, false, true},
+      {"--console", "PORT", "port of a virtio console: WHERE[,name=NAME][,terminal=on|off]; hvc0, hvc1 … or, with a name, a plain port",
+       Completes::words, {"stdio", "stdout", "null", "pty", "file:", "unix:"}, false, true},
+      {"--vsock", "SOCKET", "sockets between guest and host: path=SOCKET[,cid=N]; the host connects there and writes CONNECT PORT"},
+      {"--balloon", "HOW", "memory balloon: on, or deflate-on-oom=on|off,free-page-reporting=on|off", Completes::words, {"on"}, false},
       {"--rng", "", "virtio entropy device, fed by the host"},
       {"--share", "SHARE", "folder of this host, in the guest: mount -t virtiofs TAG PLACE; tag=TAG,path=DIR[,readonly=on]",
        Completes::nothing, {}, false, true},
@@ -230,7 +290,20 @@ Result<> devices_from_options(const Parsed& options, proto::DeviceConfig& device
     TRY_ASSIGN(CharConfig port, parse_char_device(where, "--serial"));
     devices.serial.push_back(std::move(port));
   }
-  if (!options.has("serial")) devices.serial.push_back({CharConfig::Type::stdio});
+  for (const std::string& text : options.all("console")) {
+    TRY_ASSIGN(proto::ConsoleConfig port, parse_console(text));
+    devices.consoles.push_back(std::move(port));
+  }
+  // The terminal is the console's when one asks for it.
+  const bool taken = std::ranges::any_of(devices.consoles, [](const auto& port) { return port.where.type == CharConfig::Type::stdio; });
+  if (!options.has("serial") && taken) devices.serial.push_back({CharConfig::Type::none});
+  if (options.has("vsock")) {
+    TRY_ASSIGN(devices.vsock, parse_vsock(options.last("vsock")));
+  }
+  if (options.has("balloon")) {
+    TRY_ASSIGN(devices.balloon, parse_balloon(options.last("balloon")));
+  }
+  if (!options.has("serial") && !taken) devices.serial.push_back({CharConfig::Type::stdio});
   if (options.has("debug-console")) {
     TRY_ASSIGN(devices.debug_console, parse_char_device(options.last("debug-console"), "--debug-console"));
   }

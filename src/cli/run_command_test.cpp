@@ -49,6 +49,27 @@ TEST(Run, SharesAndPersistentMemoryNeedTheirParts) {
   EXPECT_THAT(error({"--kernel", "k", "--pmem", "path=x,size=4"}), HasSubstr("'size=4' is not understood"));
 }
 
+TEST(Run, ConsolesSocketsAndBalloon) {
+  const VmConfig config = machine({"--kernel", "k", "--console", "stdio", "--console", "unix:/s,name=org.x", "--console", "null,name=y,terminal=on",
+                                   "--vsock", "path=/run/v,cid=7", "--balloon", "deflate-on-oom=off"});
+  ASSERT_EQ(config.consoles.size(), 3u);
+  EXPECT_TRUE(config.consoles[0].terminal);
+  EXPECT_EQ(config.serial[0].type, CharConfig::Type::none) << "the terminal is the console's";
+  EXPECT_EQ(config.consoles[1].name, "org.x");
+  EXPECT_FALSE(config.consoles[1].terminal);
+  EXPECT_TRUE(config.consoles[2].terminal);
+  EXPECT_EQ(config.vsock->path, "/run/v");
+  EXPECT_EQ(config.vsock->cid, 7u);
+  EXPECT_FALSE(config.balloon->deflate_on_oom);
+  EXPECT_TRUE(config.balloon->free_page_reporting);
+  EXPECT_TRUE(machine({"--kernel", "k", "--balloon", "on"}).balloon->deflate_on_oom);
+  for (const char* bad : {"--console=stdio,x=1", "--console=nothing", "--console=null,terminal=off", "--vsock=cid=2,path=/x", "--vsock=cid=x,path=/x",
+                          "--vsock=cid=3", "--vsock=/x", "--balloon=off", "--balloon=deflate-on-oom=maybe"}) {
+    EXPECT_NE(error({"--kernel", "k", bad}), "(no error)") << bad;
+  }
+  EXPECT_NE(error({"--kernel", "k", "--serial", "stdio", "--console", "stdio"}), "(no error)");
+}
+
 TEST(Run, EveryOptionArrives) {
   VmConfig config = machine({"--kernel", "k", "--initrd", "i", "--append", "a", "--append", "b", "-m", "1.5G", "-c", "4",
                              "--engine", "soft", "--cpu", "host", "--serial", "file:log", "--serial", "unix:/s", "--debug-exit",

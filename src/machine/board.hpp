@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,9 @@ namespace nagaya::devices {
 class CharBackend;
 }
 namespace nagaya::virtio {
+class Balloon;
 class Blk;
+class Console;
 class Net;
 }
 
@@ -43,6 +46,8 @@ struct BoardSignals {
 struct CharEnds {
   std::array<devices::CharBackend*, 4> serial{};
   devices::CharBackend* debug_console = nullptr;
+  std::vector<devices::CharBackend*> consoles{};  ///< one for each port of the configuration
+  std::optional<unsigned> terminal_port{};        ///< the console port at our own terminal, whose size it follows
 };
 
 /// Routes the vCPUs' accesses through the maps.
@@ -78,6 +83,8 @@ struct Board {
   u8 next_pci_slot = 1;       ///< of bus 0
   std::vector<BoardDisk> disks;
   chipset::Pm* pm = nullptr;  ///< the power button is there
+  virtio::Console* console = nullptr;
+  virtio::Balloon* balloon = nullptr;
   std::vector<virtio::Net*> nets;  ///< network cards, in the configuration's order
 
   [[nodiscard]] bus::IrqLine line(unsigned gsi) { return bus::IrqLine(irqs, gsi); }

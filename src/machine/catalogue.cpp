@@ -19,12 +19,15 @@
 #include "machine/fw_cfg_items.hpp"
 #include "net/link.hpp"
 #include "net/tap.hpp"
+#include "virtio/balloon/balloon.hpp"
 #include "virtio/blk/blk.hpp"
+#include "virtio/console/console.hpp"
 #include "virtio/fs/fs.hpp"
 #include "virtio/pmem/pmem.hpp"
 #include "virtio/net/net.hpp"
 #include "virtio/rng/rng.hpp"
 #include "virtio/virtio_pci.hpp"
+#include "virtio/vsock/vsock.hpp"
 #include "x86/pc_layout.hpp"
 
 namespace nagaya::machine {
@@ -202,6 +205,31 @@ Result<> build_nets(Slot s) {
   return {};
 }
 
+Result<> build_console(Slot s) {
+  std::vector<virtio::ConsolePort> ports;
+  for (std::size_t i = 0; i < s.config.consoles.size(); ++i) {
+    const proto::ConsoleConfig& port = s.config.consoles[i];
+    ports.push_back({.name = port.name, .console = port.terminal, .backend = s.board.ends.consoles[i]});
+  }
+  auto console = std::make_unique<virtio::Console>("console0", s.board.memory, std::move(ports));
+  s.board.console = console.get();
+  return add_virtio(s, std::move(console));
+}
+
+Result<> build_vsock(Slot s) {
+  const proto::VsockConfig& wanted = *s.config.vsock;
+  TRY_ASSIGN(auto vsock, virtio::Vsock::create("vsock0", s.board.memory, {.cid = wanted.cid, .path = wanted.path}));
+  return add_virtio(s, std::move(vsock));
+}
+
+Result<> build_balloon(Slot s) {
+  const virtio::BalloonOptions options{.deflate_on_oom = s.config.balloon->deflate_on_oom,
+                                       .free_page_reporting = s.config.balloon->free_page_reporting};
+  auto balloon = std::make_unique<virtio::Balloon>("balloon0", s.board.memory, options);
+  s.board.balloon = balloon.get();
+  return add_virtio(s, std::move(balloon));
+}
+
 struct Entry {
   bool (*wanted)(const VmConfig&, const CharEnds&);
   Result<> (*build)(Slot);
@@ -224,6 +252,9 @@ constexpr std::array catalogue = {
     Entry{[](const VmConfig& c, const CharEnds&) { return !c.shares.empty(); }, build_shares},
     Entry{[](const VmConfig& c, const CharEnds&) { return !c.pmems.empty(); }, build_pmems},
     Entry{[](const VmConfig& c, const CharEnds&) { return !c.nets.empty(); }, build_nets},
+    Entry{[](const VmConfig& c, const CharEnds&) { return !c.consoles.empty(); }, build_console},
+    Entry{[](const VmConfig& c, const CharEnds&) { return c.vsock.has_value(); }, build_vsock},
+    Entry{[](const VmConfig& c, const CharEnds&) { return c.balloon.has_value(); }, build_balloon},
 };
 
 }  // namespace

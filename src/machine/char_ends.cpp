@@ -21,6 +21,13 @@ Result<std::unique_ptr<OpenEnds>> OpenEnds::open(host::EventLoop& loop, const pr
   if (config.debug_console) {
     TRY_ASSIGN(out->ends_.debug_console, out->open_one(loop, *config.debug_console, on_escape));
   }
+  for (std::size_t i = 0; i < config.consoles.size(); ++i) {
+    const proto::CharConfig& where = config.consoles[i].where;
+    TRY_ASSIGN(devices::CharBackend* end, out->open_one(loop, where, on_escape));
+    out->ends_.consoles.push_back(end);
+    if (where.type == Type::pty || where.type == Type::socket) out->places_.push_back(fmt::format("console{} is at {}", i, end->where()));
+    if (where.type == Type::stdio && out->raw()) out->ends_.terminal_port = static_cast<unsigned>(i);
+  }
   return out;
 }
 

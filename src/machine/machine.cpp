@@ -9,6 +9,8 @@
 #include "chipset/pm.hpp"
 #include "host/tsc.hpp"
 #include "machine/saved_machine.hpp"
+#include "virtio/balloon/balloon.hpp"
+#include "virtio/console/console.hpp"
 #include "x86/pc_layout.hpp"
 
 namespace nagaya::machine {
@@ -244,6 +246,20 @@ bool Machine::power_button_heard() const { return board_->pm != nullptr && board
 
 void Machine::send_nmi() {
   for (const auto& thread : threads_) thread->vcpu()->signal(engine::VcpuSignal::nmi);
+}
+
+void Machine::resize_console(unsigned port, u16 columns, u16 rows) {
+  if (board_->console != nullptr) board_->console->resize(port, columns, rows);
+}
+
+Result<> Machine::set_balloon(u64 keep) {
+  if (board_->balloon == nullptr) return fail("this machine has no balloon", {}, "start it with --balloon");
+  return board_->balloon->set_target(keep);
+}
+
+Result<std::string> Machine::balloon() {
+  if (board_->balloon == nullptr) return fail("this machine has no balloon", {}, "start it with --balloon");
+  return board_->balloon->describe();
 }
 
 }  // namespace nagaya::machine

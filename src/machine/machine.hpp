@@ -82,6 +82,12 @@ class Machine {
   [[nodiscard]] bool power_button_heard() const;
   /// A non-maskable interrupt to every processor.
   void send_nmi();
+  /// The terminal of a console port has another size now.
+  void resize_console(unsigned port, u16 columns, u16 rows);
+  /// What the guest is asked to keep of its memory, in bytes. Error when there is no balloon.
+  Result<> set_balloon(u64 keep);
+  /// State of the balloon and the guest's own statistics, for a person; asks the guest for fresh ones.
+  [[nodiscard]] Result<std::string> balloon();
   [[nodiscard]] std::string statistics() const;
   /// The registers of all processors, for a person; pauses around it.
   [[nodiscard]] std::string registers();

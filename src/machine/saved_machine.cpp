@@ -103,6 +103,10 @@ proto::VmConfig config_for_restore(const proto::VmConfig& saved, const proto::Vm
   for (std::size_t i = 0; i < out.serial.size(); ++i) {
     out.serial[i] = i < asked.serial.size() ? asked.serial[i] : proto::CharConfig{};
   }
+  for (std::size_t i = 0; i < out.consoles.size(); ++i) {
+    out.consoles[i].where = i < asked.consoles.size() ? asked.consoles[i].where : proto::CharConfig{};
+  }
+  if (out.vsock && asked.vsock) out.vsock->path = asked.vsock->path;
   // The same disks may lie elsewhere now; what is not named is where it was.
   for (std::size_t i = 0; i < out.disks.size() && i < asked.disks.size(); ++i) {
     const std::string serial = out.disks[i].serial;

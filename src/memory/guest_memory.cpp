@@ -141,6 +141,19 @@ Result<> GuestMemory::fill(Gpa gpa, u64 size, u8 value) {
   return {};
 }
 
+Result<> GuestMemory::give_back(Gpa gpa, u64 size) {
+  const Region* region = find(gpa);
+  const auto what = [&] { return fmt::format("giving back {} bytes of guest memory at {:#x}", size, gpa.value); };
+  if (region == nullptr || !region->is_ram()) return fail(what(), "no RAM there");
+  const u64 offset = gpa.value - region->gpa.value;
+  if (offset % page_size != 0 || size % page_size != 0 || size > region->size - offset) return fail(what(), "not whole pages of one region");
+  if (size == 0) return {};
+  const auto at = static_cast<off_t>(region->file_offset + offset);
+  if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, static_cast<off_t>(size)) != 0) return fail_errno(what());
+  wrote(gpa, size);
+  return {};
+}
+
 void GuestMemory::zero_ram() {
   // Punching the file frees the pages; where that is refused, writing zeros has the same effect for the guest.
   if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(ram_size_)) != 0) {

@@ -59,6 +59,9 @@ class GuestMemory {
   Result<> fill(Gpa gpa, u64 size, u8 value);
   /// Gives all RAM back to the host and makes it read as zeros; ROM stays. No vCPU may run.
   void zero_ram();
+  /// Gives whole pages of RAM back to the host; they read as zeros until written again. Host addresses stay valid. Any
+  /// thread, also while vCPUs run.
+  Result<> give_back(Gpa gpa, u64 size);
   template <class T>
   Result<T> read_value(Gpa gpa) const {
     T value{};

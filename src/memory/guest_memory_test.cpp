@@ -83,6 +83,28 @@ TEST(GuestMemory, ZeroRamForgetsAll) {
   EXPECT_EQ(memory->read_value<u64>(Gpa(0x8000)).value(), 0u);
 }
 
+TEST(GuestMemory, GivesPagesBack) {
+  auto memory = GuestMemory::create(1 * MiB, 512 * KiB).value();
+  ASSERT_TRUE(memory->add_rom(Gpa(0xfffe0000), std::vector<u8>(8192, 0x5a)));
+  ASSERT_TRUE(memory->fill(Gpa(0), 512 * KiB, 0xff));
+  ASSERT_TRUE(memory->fill(Gpa(4 * GiB), 512 * KiB, 0xee));
+  u64 told = 0;
+  memory->on_write([&](Gpa, u64 size) { told += size; });
+  ASSERT_TRUE(memory->give_back(Gpa(0x2000), 0x3000));
+  ASSERT_TRUE(memory->give_back(Gpa(4 * GiB), page_size));
+  EXPECT_EQ(told, 4 * page_size);
+  EXPECT_EQ(memory->read_value<u64>(Gpa(0x2000)).value(), 0u);
+  EXPECT_EQ(memory->read_value<u8>(Gpa(0x1fff)).value(), 0xff);
+  EXPECT_EQ(memory->read_value<u8>(Gpa(0x5000)).value(), 0xff);
+  EXPECT_EQ(memory->read_value<u8>(Gpa(4 * GiB)).value(), 0);
+  EXPECT_EQ(memory->read_value<u8>(Gpa(4 * GiB + page_size)).value(), 0xee);
+  EXPECT_FALSE(memory->give_back(Gpa(0xfffe0000), page_size)) << "ROM";
+  EXPECT_FALSE(memory->give_back(Gpa(0x2001), page_size));
+  EXPECT_FALSE(memory->give_back(Gpa(0x2000), 100));
+  EXPECT_FALSE(memory->give_back(Gpa(512 * KiB - page_size), 2 * page_size)) << "over the end of a region";
+  EXPECT_FALSE(memory->give_back(Gpa(2 * MiB), page_size));
+}
+
 TEST(DirtyBitmap, TakesEachPageOnce) {
   auto memory = GuestMemory::create(4 * MiB, 1 * MiB).value();
   DirtyBitmap dirty(memory->regions());

@@ -50,9 +50,11 @@ class Fields {
       out = v->get<bool>();
     }
   }
+  /// Whether there was one.
   template <class T>
-  void number(const char* key, T& out) {
-    if (const auto* v = take(key)) {
+  bool number(const char* key, T& out) {
+    const auto* v = take(key);
+    if (v != nullptr) {
       if (v->is_number_unsigned() && v->get<u64>() <= u64{std::numeric_limits<T>::max()}) {
         out = static_cast<T>(v->get<u64>());
       } else if (std::numeric_limits<T>::is_signed && v->is_number_integer() && !v->is_number_unsigned() &&
@@ -62,6 +64,7 @@ class Fields {
         wrong(key, std::numeric_limits<T>::is_signed ? "a whole number" : "a whole number, not negative");
       }
     }
+    return v != nullptr;
   }
   void texts(const char* key, std::vector<std::string>& out) {
     if (const auto* v = take(key)) {

@@ -121,6 +121,9 @@ TEST(VmCommand, SurvivesJson) {
   EXPECT_FALSE(link->up);
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"link"})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"link","card":"net0","up":1})"));
+  EXPECT_EQ(VmCommand::from_json(VmCommand{.verb = VmCommand::Verb::balloon, .target = 4096}.to_json())->target, 4096u);
+  EXPECT_FALSE(VmCommand::from_json(R"({"command":"balloon"})")->target);
+  EXPECT_FALSE(VmCommand::from_json(R"({"command":"balloon","target":-1})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"save"})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"pause","file":"x"})"));
   EXPECT_FALSE(VmCommand::from_json(R"({"command":"dance"})"));

@@ -7,9 +7,9 @@
 namespace nagaya::proto {
 namespace {
 
-constexpr std::array<std::string_view, 12> verbs = {"pause", "resume", "reset", "powerdown", "nmi",
-                                                   "quit",  "status", "stats", "registers", "save", "resize_disk", "link"};
-static_assert(verbs[static_cast<std::size_t>(VmCommand::Verb::link)] == "link");
+constexpr std::array<std::string_view, 13> verbs = {"pause", "resume", "reset", "powerdown", "nmi",
+                                                   "quit",  "status", "stats", "registers", "save", "resize_disk", "link", "balloon"};
+static_assert(verbs[static_cast<std::size_t>(VmCommand::Verb::balloon)] == "balloon");
 
 }  // namespace
 
@@ -18,6 +18,7 @@ std::string VmCommand::to_json() const {
   if (verb == Verb::save) out["file"] = file, out["then_exit"] = then_exit;
   if (verb == Verb::resize_disk) out["disk"] = disk, out["size"] = size;
   if (verb == Verb::link) out["card"] = card, out["up"] = up;
+  if (target) out["target"] = *target;
   return print(out);
 }
 
@@ -41,6 +42,9 @@ Result<VmCommand> VmCommand::from_json(std::string_view line) {
   if (out.verb == Verb::link) {
     fields.text("card", out.card);
     fields.flag("up", out.up);
+  }
+  if (out.verb == Verb::balloon) {
+    if (u64 target = 0; fields.number("target", target)) out.target = target;
   }
   TRY(fields.finish());
   if (out.verb == Verb::link && out.card.empty()) return fail("command", "link needs a 'card'");

@@ -3,16 +3,20 @@
 #include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <map>
 #include <optional>
 
+#include "agent/client.hpp"
 #include "base/log.hpp"
 #include "host/event_loop.hpp"
 #include "host/fd.hpp"
 #include "host/jail.hpp"
 #include "host/signal.hpp"
+#include "host/terminal.hpp"
+#include "host/thread.hpp"
 #include "host/timer_queue.hpp"
 #include "machine/char_ends.hpp"
 #include "machine/engine_select.hpp"
@@ -41,7 +45,9 @@ class Vmm {
   VmOutcome run() {
     if (auto ready = set_up(); !ready) return {Outcome::failed, 0, ready.error().message()};
     close_jail();
+    fit_console();
     machine_->resume();
+    if (!machine_->config().restore.empty() && machine_->config().vsock) tell_time();
     while (!outcome_) loop_->run_once(-1);
     machine_->pause();
     ends_->drain();
@@ -52,7 +58,7 @@ class Vmm {
   Result<> set_up() {
     host::ignore_sigpipe();
     // Before any thread exists, so that all of them block these signals.
-    TRY_ASSIGN(signals_, host::SignalFd::create({SIGTERM, SIGINT, SIGHUP, SIGUSR1}));
+    TRY_ASSIGN(signals_, host::SignalFd::create({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGWINCH}));
     TRY_ASSIGN(loop_, host::EventLoop::create());
     TRY(loop_->add(signals_.fd(), EPOLLIN, [this](u32) { on_signals(); }));
     TRY(build());
@@ -145,6 +151,10 @@ class Vmm {
 
   void on_signals() {
     while (const int signal = signals_.next()) {
+      if (signal == SIGWINCH) {
+        fit_console();
+        continue;
+      }
       if (!machine_) return end({Outcome::killed});
       if (signal == SIGUSR1) {
         on_save_signal();
@@ -152,6 +162,21 @@ class Vmm {
         on_end_signal();
       }
     }
+  }
+
+  /// A restored guest's clock stands where it was saved; its agent, when there is one, sets it right.
+  void tell_time() const {
+    host::start_thread("vmm-time", [socket = machine_->config().vsock->path] {
+      constexpr int patience_ms = 30'000;
+      if (auto done = agent::set_time(socket, patience_ms); !done) log::debug("{}", done.error().message());
+    }).detach();  // nothing waits for a guest that does not answer
+  }
+
+  /// The console at our terminal has the terminal's size.
+  void fit_console() {
+    if (!machine_ || !ends_->ends().terminal_port) return;
+    const host::TerminalSize size = host::terminal_size(STDIN_FILENO);
+    machine_->resize_console(*ends_->ends().terminal_port, static_cast<u16>(size.columns), static_cast<u16>(size.rows));
   }
 
   void on_end_signal() {
@@ -207,6 +232,16 @@ class Vmm {
       case VmCommand::Verb::stats: {
         VmAnswer answer = status();
         answer.text = machine_->statistics();
+        return answer;
+      }
+      case VmCommand::Verb::balloon: {
+        if (command.target) {
+          if (auto done = machine_->set_balloon(*command.target); !done) return {.ok = false, .error = done.error().message()};
+        }
+        auto text = machine_->balloon();
+        if (!text) return {.ok = false, .error = text.error().message()};
+        VmAnswer answer = status();
+        answer.text = std::move(*text);
         return answer;
       }
       case VmCommand::Verb::registers: {

@@ -200,8 +200,8 @@ void Console::control(unsigned port, u16 event, u16 value, std::string_view text
   message.insert(message.end(), text.begin(), text.end());
   if (event == resize_event) {
     const Port& p = *ports_[port];
-    // Rows before columns, unlike in the configuration space (5.3.6.2).
-    for (u16 n : {p.rows, p.columns}) {
+    // Columns before rows, as in the configuration space (5.3.6.2). Old Linux drivers read them the other way round.
+    for (u16 n : {p.columns, p.rows}) {
       message.push_back(static_cast<u8>(n));
       message.push_back(static_cast<u8>(n >> 8));
     }

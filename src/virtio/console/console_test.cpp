@@ -147,7 +147,7 @@ TEST_P(ConsoleTest, Resize) {
   EXPECT_FALSE(guest.segment.irqs.messages.empty());
   send_control(0, 3, 1);
   EXPECT_EQ(control(), "0 4 1 ");
-  EXPECT_EQ(control(), std::string("0 5 0 \x19\0\x50\0", 10));
+  EXPECT_EQ(control(), std::string("0 5 0 \x50\0\x19\0", 10));
 }
 
 INSTANTIATE_TEST_SUITE_P(Rings, ConsoleTest, ::testing::Bool(),

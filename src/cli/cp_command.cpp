@@ -1,0 +1,71 @@
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <optional>
+
+#include "agent/client.hpp"
+#include "agent/copy/copy.hpp"
+#include "cli/exec_command.hpp"
+#include "host/terminal.hpp"
+#include "proto/device_config.hpp"
+
+namespace nagaya::cli {
+
+namespace {
+
+constexpr int patience_ms = 5000;
+
+struct GuestPath {
+  std::string name, path;
+};
+
+// "NAME:PATH". A word with a slash before the colon is a path of this host.
+std::optional<GuestPath> guest_path(const std::string& word) {
+  const std::size_t colon = word.find(':');
+  if (colon == std::string::npos || word.find('/') < colon) return {};
+  return GuestPath{word.substr(0, colon), word.substr(colon + 1)};
+}
+
+void warn(const std::string& text) { fmt::print(stderr, "nagaya: {}\n", text); }
+
+Result<int> copy(const Parsed& options) {
+  const std::vector<std::string>& words = options.all("PATH");
+  const char* usage = "write nagaya cp NAME:PATH LOCAL, or nagaya cp LOCAL NAME:PATH";
+  if (words.size() != 2) return fail("nagaya cp", "it takes two places", usage);
+  const auto from = guest_path(words[0]), to = guest_path(words[1]);
+  if (from.has_value() == to.has_value()) return fail("nagaya cp", from ? "both places are in machines" : "neither place is in a machine", usage);
+  const GuestPath& guest = from ? *from : *to;
+  const std::string& local = from ? words[1] : words[0];
+  if (guest.path.empty() || local.empty()) return fail("nagaya cp", "a path is empty", usage);
+  const bool stream = local == "-";
+  if (stream && from && host::is_terminal(STDOUT_FILENO)) return fail("nagaya cp", "a tar stream is nothing for a terminal", "redirect it");
+  TRY_ASSIGN(const std::string socket, agent_socket(guest.name));
+  TRY_ASSIGN(agent::Channel channel, agent::connect(socket, patience_ms));
+  if (from) {
+    TRY(stream ? agent::copy_out_tar(channel, guest.path, STDOUT_FILENO, warn) : agent::copy_out(channel, guest.path, local, warn));
+  } else {
+    TRY(stream ? agent::copy_in_tar(channel, STDIN_FILENO, guest.path, warn) : agent::copy_in(channel, local, guest.path, warn));
+  }
+  return 0;
+}
+
+}  // namespace
+
+CommandSpec cp_command() {
+  return {
+      .name = "cp",
+      .summary = "copy files into a running machine, or out of it",
+      .examples = {{"nagaya cp web:/var/log/syslog .", "out of the machine called web"},
+                   {"nagaya cp site web:/srv", "a folder with all in it, into the machine"},
+                   {"nagaya cp web:/etc - | tar t", "as a tar stream"},
+                   {"tar c site | nagaya cp - web:/srv", "what a tar stream holds, into a folder of the machine"}},
+      .options = {{"PATH", "PATH", "from and to: one is NAME:PATH, the other a local path or - for a tar stream", Completes::file, {}, false, true}},
+      .sections = {{"What is kept",
+                    "Modes, times, folders and symbolic links. Owners are those of who writes: you here, root in the machine; tar streams tell the "
+                    "owners. Set-user-id bits do not come out of a machine. Devices, pipes and sockets are left out.",
+                    {}}},
+      .run = copy,
+  };
+}
+
+}  // namespace nagaya::cli
