@@ -31,7 +31,7 @@ Net::Net(std::string name, memory::GuestMemory& memory, std::size_t pairs, NetCo
       config_(config),
       rate_in_(config.rate_in),
       rate_out_(config.rate_out),
-      control_("virtio-net-ctl", [this](unsigned) { serve_control(); }) {
+      control_("virtio-net-ctl", [this](unsigned) { serve_control(); }, 1) {
   filter_.mac = config_.mac;
 }
 
@@ -126,6 +126,14 @@ void Net::kicked(unsigned queue) {
   } else if (queue / 2 < pairs_.size()) {
     pairs_[queue / 2]->kick();
   }
+}
+
+int Net::kick_event(unsigned queue) const {
+  const unsigned last = static_cast<unsigned>(2 * pairs_.size());
+  if (queue == last) return control_.event();
+  // The third queue is another one to a driver that uses one pair of several.
+  if (queue > last || queue == 2) return -1;
+  return pairs_[queue / 2]->wake_fd();
 }
 
 /// Behind the pairs that the driver knows of (5.1.2).

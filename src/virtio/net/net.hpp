@@ -54,6 +54,7 @@ class Net final : public VirtioDevice {
   void start() override;
   void stop() override;
   void kicked(unsigned queue) override;
+  [[nodiscard]] int kick_event(unsigned queue) const override;
   void reset_state() override;
   void save_state(state::Writer& out) const override;
   void restore_state(state::Reader& in) override;

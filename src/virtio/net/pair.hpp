@@ -24,6 +24,8 @@ class NetPair {
 
   /// Something changed: rings, settings. Any thread.
   void kick();
+  /// A signal on it kicks, too.
+  [[nodiscard]] int wake_fd() const { return wake_.get(); }
   void go();
   /// Returns when neither queues nor guest memory are touched any more and nothing is in flight.
   void halt();
