@@ -181,7 +181,8 @@ TEST(Share, BadFoldersAreErrors) {
 
 // ---- Persistent memory ----
 
-const std::string load_pmem = "modprobe virtio_pmem; modprobe nd_pmem; modprobe ext4; mkdir /m; ";
+// Linux finds the name space on a thread of its own.
+const std::string load_pmem = "modprobe virtio_pmem; modprobe nd_pmem; modprobe ext4; mkdir /m; while [ ! -b /dev/pmem0 ]; do sleep 0.1; done; ";
 
 std::string new_memory(const std::string& name, unsigned megabytes) {
   const std::string path = scratch(name);
