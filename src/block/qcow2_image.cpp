@@ -208,6 +208,30 @@ int Qcow2Image::read(u64 offset, Iov iov) {
   return 0;
 }
 
+int Qcow2Image::read_run_now(const RunOf& run, u64 offset, Iov iov) {
+  if (run.entry.kind == Kind::data) return file_.read_now(run.entry.host + (offset & (cluster_size() - 1)), iov);
+  if (run.entry.kind == Kind::compressed) return EAGAIN;
+  if (!reads_zero(run.entry)) return in_range(offset, run.length, backing_->size()) ? backing_->read_now(offset, iov) : EAGAIN;
+  iov_zero(iov, 0, run.length);
+  return 0;
+}
+
+/// Not while tables change: that may take a flush's time. A table that is not in memory is read, though.
+int Qcow2Image::read_now(u64 offset, Iov iov) {
+  const std::shared_lock lock(mutex_, std::try_to_lock);
+  if (!lock) return EAGAIN;
+  const u64 length = iov_length(iov);
+  for (u64 done = 0; done < length;) {
+    const auto run = run_at(offset + done, length - done);
+    if (!run) return EAGAIN;
+    const int error = done == 0 && run->length == length ? read_run_now(*run, offset, iov)
+                                                         : read_run_now(*run, offset + done, iov_slice(iov, done, run->length));
+    if (error != 0) return error;
+    done += run->length;
+  }
+  return 0;
+}
+
 Result<Extent> Qcow2Image::map(u64 offset, u64 length) {
   const std::shared_lock lock(mutex_);
   auto run = run_at(offset, length);

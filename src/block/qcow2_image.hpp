@@ -46,6 +46,7 @@ class Qcow2Image final : public Image {
   [[nodiscard]] Capabilities capabilities() const override;
   [[nodiscard]] u64 host_space() const override { return file_.host_space(); }
   [[nodiscard]] int read(u64 offset, Iov iov) override;
+  [[nodiscard]] int read_now(u64 offset, Iov iov) override;
   [[nodiscard]] int write(u64 offset, Iov iov) override;
   [[nodiscard]] int write_zeroes(u64 offset, u64 length, bool may_unmap) override;
   [[nodiscard]] int discard(u64 offset, u64 length) override;
@@ -94,6 +95,7 @@ class Qcow2Image final : public Image {
   std::expected<RunOf, int> run_at(u64 offset, u64 length);
   [[nodiscard]] int read_run(const RunOf& run, u64 offset, Iov iov);
   [[nodiscard]] int read_backing(u64 offset, Iov iov);
+  [[nodiscard]] int read_run_now(const RunOf& run, u64 offset, Iov iov);
   [[nodiscard]] int read_compressed(const Entry& entry, std::span<u8> out);
 
   // Changes; the lock is held alone.
