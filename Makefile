@@ -23,7 +23,7 @@ program: ## install what is missing, configure, compile nagaya and nagaya-vmm on
 	@scripts/install-packages build
 	@mkdir -p $(BUILD)
 	@$(call configure,$(BUILD),$(CXX_GCC))
-	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm
+	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm nagaya-agent
 
 build: program ## the same, and the tests
 	@ninja -C $(BUILD) -j$(JOBS)
