@@ -45,6 +45,7 @@ TEST(Run, SharesAndPersistentMemoryNeedTheirParts) {
   EXPECT_THAT(error({"--kernel", "k", "--share", "path=/x"}), HasSubstr("tag= is missing"));
   EXPECT_THAT(error({"--kernel", "k", "--share", "tag=x"}), HasSubstr("path= is missing"));
   EXPECT_THAT(error({"--kernel", "k", "--share", "tag=x,path=/x,readonly=maybe"}), HasSubstr("'readonly=maybe' is not understood"));
+  EXPECT_THAT(error({"--kernel", "k", "--share", "tag=x,path=/x", "--share", "tag=x,path=/y"}), HasSubstr("two shares have it"));
   EXPECT_THAT(error({"--kernel", "k", "--pmem", "readonly=on"}), HasSubstr("path= is missing"));
   EXPECT_THAT(error({"--kernel", "k", "--pmem", "path=x,size=4"}), HasSubstr("'size=4' is not understood"));
 }

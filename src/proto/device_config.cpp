@@ -349,6 +349,11 @@ Result<> DeviceConfig::validate_devices() const {
   TRY(check_list("consoles", consoles, most_consoles));
   if (vsock) TRY(check("vsock", *vsock));
   TRY(check_list("shares", shares, most_shares));
+  for (auto share = shares.begin(); share != shares.end(); ++share) {
+    if (std::find_if(shares.begin(), share, [&](const ShareConfig& other) { return other.tag == share->tag; }) != share) {
+      return fail(fmt::format("share tag '{}'", share->tag), "two shares have it; the guest could not tell them apart");
+    }
+  }
   return check_list("pmems", pmems, most_pmems);
 }
 
