@@ -16,8 +16,8 @@
 namespace nagaya::net {
 namespace {
 
-/// Room for a few dozen of the largest messages, as far as the host allows.
-constexpr int socket_buffer = static_cast<int>(4 * MiB);
+/// Room for a dozen or two of the largest messages, as far as the host allows; more would only make packets wait longer.
+constexpr int socket_buffer = static_cast<int>(MiB);
 /// Control messages taken in one call: someone who sends nothing else does not hold us.
 constexpr unsigned most_controls = 16;
 

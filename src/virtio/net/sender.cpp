@@ -59,51 +59,57 @@ NetWait NetSender::round(const std::atomic<bool>& going) {
   }
   for (unsigned i = 0; i < most_batches; ++i) {
     if (!going.load(std::memory_order_relaxed) || !net_.sound()) return NetWait::ring;
-    unsigned count = 0;
-    bool cut = false, empty = false;
-    while (count < batch) {
-      if (net_.rate_out_.limits()) {
-        const u64 now = host::monotonic_ns();
-        if (const u64 wait = net_.rate_out_.wait(now)) {
-          wake_at_ = now + wait;
-          break;
-        }
-      }
-      Entry& entry = entries_[count];
-      empty = !net_.pop(queue_, entry.chain);
-      if (empty) break;
-      if (!prepare(entry)) {
-        ring.unpop(entry.chain);
-        net_.broken("a network packet without a header");
-        empty = true;
-        break;
-      }
-      cut = entry.fate == Fate::cut;
-      if (cut) break;
-      ++count;
-      // One packet at a time, so that the rate is kept.
-      if (net_.rate_out_.limits()) break;
-    }
-    if (cut) {
-      // Packets before it first.
-      Entry& entry = entries_[count];
-      ring.unpop(entry.chain);
-      if (!flush(count)) return NetWait::link;
-      if (!net_.pop(queue_, cutting_.chain)) continue;
-      if (!prepare(cutting_) || !begin_cut()) {
-        cutting_.fate = Fate::drop;
-        finish(cutting_, 0);
-        publish(1);
-      } else if (!send_cut()) {
-        return NetWait::link;
-      }
-      continue;
-    }
-    if (!flush(count)) return NetWait::link;
-    if (empty) return NetWait::ring;
-    if (wake_at_ != 0) return NetWait::time;
+    const Batch next = collect();
+    if (!flush(next.count)) return NetWait::link;
+    if (next.cut && !cut_next()) return NetWait::link;
+    if (next.lacks != NetWait::nothing) return next.lacks;
   }
   return NetWait::nothing;
+}
+
+/// Takes packets from the ring into entries_, until one has to be cut, which stays there.
+NetSender::Batch NetSender::collect() {
+  Batch out;
+  // One packet at a time where a rate is to be kept.
+  const bool limits = net_.rate_out_.limits();
+  while (out.count < (limits ? 1 : batch)) {
+    if (limits) {
+      const u64 now = host::monotonic_ns();
+      if (const u64 wait = net_.rate_out_.wait(now)) {
+        wake_at_ = now + wait;
+        out.lacks = NetWait::time;
+        break;
+      }
+    }
+    Entry& entry = entries_[out.count];
+    if (!net_.pop(queue_, entry.chain)) {
+      out.lacks = NetWait::ring;
+      break;
+    }
+    if (!prepare(entry)) {
+      net_.queue(queue_).unpop(entry.chain);
+      net_.broken("a network packet without a header");
+      out.lacks = NetWait::ring;
+      break;
+    }
+    if (entry.fate == Fate::cut) {
+      net_.queue(queue_).unpop(entry.chain);
+      out.cut = true;
+      break;
+    }
+    ++out.count;
+  }
+  return out;
+}
+
+/// Cuts the ring's next packet; false when the link is full. It is read anew: only this look at it counts.
+bool NetSender::cut_next() {
+  if (!net_.pop(queue_, cutting_.chain)) return true;
+  if (prepare(cutting_) && begin_cut()) return send_cut();
+  cutting_.fate = Fate::drop;
+  finish(cutting_, 0);
+  publish(1);
+  return true;
 }
 
 /// Copies and checks the header, and collects the pieces. False: the driver broke a rule.

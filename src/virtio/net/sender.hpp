@@ -41,6 +41,14 @@ class NetSender {
     Fate fate = Fate::send;
   };
 
+  struct Batch {
+    unsigned count = 0;
+    bool cut = false;  ///< the next packet in the ring has to be cut
+    NetWait lacks = NetWait::nothing;
+  };
+
+  [[nodiscard]] Batch collect();
+  [[nodiscard]] bool cut_next();
   [[nodiscard]] bool prepare(Entry& entry);
   [[nodiscard]] Fate judge(Entry& entry);
   [[nodiscard]] bool flush(unsigned count);
