@@ -75,9 +75,10 @@ Result<std::pair<Fd, Fd>> Fd::socketpair() {
   return std::pair{Fd(ends[0]), Fd(ends[1])};
 }
 
-Result<Fd> Fd::listen_unix(const std::string& path) {
+Result<Fd> Fd::listen_unix(const std::string& path, int type) {
+  if (type == 0) type = SOCK_STREAM;
   TRY_ASSIGN(const sockaddr_un address, unix_address(path));
-  TRY_ASSIGN(Fd fd, checked(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "cannot create a socket"));
+  TRY_ASSIGN(Fd fd, checked(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0), "cannot create a socket"));
   const auto* name = reinterpret_cast<const sockaddr*>(&address);
   if (::bind(fd.get(), name, sizeof address) != 0) {
     if (errno != EADDRINUSE) return fail_errno(fmt::format("cannot bind socket '{}'", path));
@@ -86,7 +87,7 @@ Result<Fd> Fd::listen_unix(const std::string& path) {
     if (::lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) {
       return fail(fmt::format("cannot bind socket '{}'", path), "a file of that name exists");
     }
-    if (auto other = connect_unix(path); other || other.error().code != ECONNREFUSED) {
+    if (auto other = connect_unix(path, type); other || other.error().code != ECONNREFUSED) {
       return fail(fmt::format("cannot bind socket '{}'", path), "another process listens there");
     }
     if (::unlink(path.c_str()) != 0 || ::bind(fd.get(), name, sizeof address) != 0) {
@@ -97,9 +98,10 @@ Result<Fd> Fd::listen_unix(const std::string& path) {
   return fd;
 }
 
-Result<Fd> Fd::connect_unix(const std::string& path) {
+Result<Fd> Fd::connect_unix(const std::string& path, int type) {
+  if (type == 0) type = SOCK_STREAM;
   TRY_ASSIGN(const sockaddr_un address, unix_address(path));
-  TRY_ASSIGN(Fd fd, checked(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "cannot create a socket"));
+  TRY_ASSIGN(Fd fd, checked(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0), "cannot create a socket"));
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return fail_errno(fmt::format("cannot connect to '{}'", path));
   }

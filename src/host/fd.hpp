@@ -40,9 +40,10 @@ class Fd {
   static Result<std::pair<Fd, Fd>> pipe();
   /// Connected AF_UNIX stream sockets.
   static Result<std::pair<Fd, Fd>> socketpair();
-  /// Listening AF_UNIX stream socket at `path` (an existing socket there that nobody answers is replaced).
-  static Result<Fd> listen_unix(const std::string& path);
-  static Result<Fd> connect_unix(const std::string& path);
+  /// Listening AF_UNIX socket at `path` (an existing socket there that nobody answers is replaced). `type` is SOCK_STREAM
+  /// unless given.
+  static Result<Fd> listen_unix(const std::string& path, int type = 0);
+  static Result<Fd> connect_unix(const std::string& path, int type = 0);
   /// A new descriptor for the same open file (dup).
   static Result<Fd> duplicate(int fd);
 

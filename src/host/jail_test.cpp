@@ -82,6 +82,20 @@ TEST(Jail, NodesThatAreNoDevicesCanBeMade) {
   std::filesystem::remove_all(dir);
 }
 
+TEST(Jail, ANetworkProcessHasSocketsAndReadsFilesOnly) {
+  EXPECT_EQ(in_child([] {
+              if (!enter_jail({.network = true, .threads = false, .write_files = false})) return 1;
+              if (::socket(AF_INET, SOCK_STREAM, 0) < 0 || ::socket(AF_INET6, SOCK_DGRAM, 0) < 0 || ::socket(AF_UNIX, SOCK_STREAM, 0) < 0) return 2;
+              if (::socket(AF_PACKET, SOCK_RAW, 0) >= 0 || errno != EPERM) return 3;
+              if (::open("/dev/null", O_RDONLY) < 0) return 4;
+              if (::open("/dev/null", O_WRONLY) >= 0 || errno != EPERM) return 5;
+              if (::unlink("/nowhere/at/all") == 0 || errno != EPERM) return 6;
+              if (::fork() >= 0 || errno != EPERM) return 7;
+              return 0;
+            }),
+            0);
+}
+
 TEST(Jail, HoldsForThreadsThatWereThereBefore) {
   EXPECT_EQ(in_child([] {
               std::atomic<bool> closed = false;

@@ -1,0 +1,39 @@
+// A bridge network in the host's kernel: root's. Set up in steps that are undone when one fails; what a killed process left
+// behind is cleared at the next change, because each machine holds the lock of its lease's file while it lives.
+#pragma once
+#include <memory>
+
+#include "host/fd.hpp"
+#include "net/bridge_rules.hpp"
+
+namespace nagaya::net {
+
+/// A machine's place on the network; the destructor gives it back.
+class BridgePort {
+ public:
+  BridgePort(Network network, std::string folder, Lease lease, host::Fd lock, host::Fd tap, std::vector<host::Fd> reserved);
+  ~BridgePort();
+  BridgePort(const BridgePort&) = delete;
+  BridgePort& operator=(const BridgePort&) = delete;
+  [[nodiscard]] const Lease& lease() const { return lease_; }
+  /// The tap device, opened with IFF_VNET_HDR. It lives as long as its descriptors.
+  [[nodiscard]] host::Fd& tap() { return tap_; }
+
+ private:
+  Network network_;
+  std::string folder_;
+  Lease lease_;
+  host::Fd lock_, tap_;
+  std::vector<host::Fd> reserved_;  // the published ports, so that no program of the host takes them
+};
+
+/// What a bridge network needs and this host or user lacks, as an error that says how to mend it.
+Result<> bridge_possible();
+/// Makes the bridge, its rules and its dnsmasq, as far as they are not there. `folder` is the network's runtime folder.
+Result<> bridge_up(const Network& network, const std::string& folder);
+/// Removes all of them. Error: machines are on it.
+Result<> bridge_down(const Network& network, const std::string& folder);
+/// Puts a machine on it.
+Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease);
+
+}  // namespace nagaya::net
