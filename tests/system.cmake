@@ -9,9 +9,11 @@ target_link_libraries(system_test PRIVATE GTest::gtest GTest::gmock GTest::gtest
 if(TARGET nagaya)
   add_dependencies(system_test nagaya nagaya-agent small_guests guest_programs)
 endif()
-if(TARGET nagaya-vmm)
-  add_dependencies(system_test nagaya-vmm)
-endif()
+foreach(helper nagaya-vmm nagaya-net)
+  if(TARGET ${helper})
+    add_dependencies(system_test ${helper})
+  endif()
+endforeach()
 
 # The images are made once before the first test that needs them.
 add_test(NAME guest.images COMMAND ${CMAKE_SOURCE_DIR}/scripts/guest-images -o ${NAGAYA_DEBIAN_GUESTS} amd64 i386 fio)
@@ -42,8 +44,13 @@ nagaya_system_test(share "Share.*" 600 slow)
 nagaya_system_test(pmem "Pmem.*:*/Pmem*" 600 slow)
 nagaya_system_test(net "Net.*" 900 slow)
 nagaya_system_test(net_tap "NetTap.*" 600 slow)
+nagaya_system_test(network "Network.*" 900 slow)
 nagaya_system_test(linux_boot "*LinuxBoot*" 1200 slow)
 nagaya_system_test(linux "Linux.*" 1200 slow)
 nagaya_system_test(linux_saved "*LinuxSaved*" 1200 slow)
 # Measured CPU time, and many processors: not beside others.
 set_tests_properties(system.linux system.linux_saved PROPERTIES RUN_SERIAL TRUE)
+
+# Bridges, nftables and dnsmasq in namespaces of the test's own; 77: this host or user cannot.
+add_test(NAME system.network_bridge COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/network_bridge $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS})
+set_tests_properties(system.network_bridge PROPERTIES LABELS "guest;slow" TIMEOUT 900 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)

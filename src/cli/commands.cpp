@@ -9,6 +9,7 @@
 #include "cli/image_command.hpp"
 #include "cli/launch.hpp"
 #include "cli/machine_command.hpp"
+#include "cli/network_command.hpp"
 #include "cli/parse.hpp"
 #include "cli/run_command.hpp"
 #include "cli/version.hpp"
@@ -74,7 +75,7 @@ const std::vector<CommandSpec>& commands() {
     std::vector<CommandSpec> out{run_command()};
     for (CommandSpec& command : machine_commands()) out.push_back(std::move(command));
     for (CommandSpec& command : image_commands()) out.push_back(std::move(command));
-    for (const auto make : {exec_command, cp_command, volume_command, doctor_command, version_command, completion_command}) out.push_back(make());
+    for (const auto make : {exec_command, cp_command, volume_command, network_command, doctor_command, version_command, completion_command}) out.push_back(make());
     std::vector<std::string> names;
     for (const CommandSpec& command : out) names.push_back(command.name);
     names.emplace_back("help");

@@ -271,7 +271,7 @@ std::vector<OptionSpec> device_options() {
        " [,iops=N][,iops-burst=N] [,bps=SIZE][,bps-burst=SIZE]"
        " [,io=auto|threads|io_uring] [,ring=packed|split]", Completes::nothing, {}, false, true},
       {"--net", "CARD",
-       "virtio network card on a link of your own: socket=PATH|tap=NAME [,mac=ADDRESS][,mtu=N][,queues=N] [,rate-in=SIZE][,rate-out=SIZE]",
+       "virtio network card on a link of your own: socket=PATH|tap=NAME [,mac=ADDRESS] [,mtu=N] [,queues=N] [,rate-in=SIZE] [,rate-out=SIZE]",
        Completes::nothing, {}, false, true},
       {"--console", "PORT", "port of a virtio console: WHERE[,name=NAME][,terminal=on|off]; hvc0, hvc1 … or, with a name, a plain port",
        Completes::words, {"stdio", "stdout", "null", "pty", "file:", "unix:"}, false, true},

@@ -219,6 +219,31 @@ void image_tools(const HostView& host, std::vector<Finding>& out) {
                  ids ? "" : "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"});
 }
 
+void networks(const HostView& host, std::vector<Finding>& out) {
+  if (host.has_program("nagaya-net")) {
+    out.push_back({"network-user", Health::ok, false, "user-mode and isolated networks work, without root", {}});
+  } else {
+    out.push_back({"network-user", Health::missing, false, "nagaya-net is not there", "reinstall nagaya: nagaya-net belongs beside nagaya"});
+  }
+  Finding bridge{"network-bridge", Health::ok, false, "bridge networks can be made", {}};
+  std::vector<std::string> packages;
+  for (const auto& [program, package] : {std::pair{"ip", "iproute2"}, {"nft", "nftables"}, {"dnsmasq", "dnsmasq-base"}}) {
+    if (!host.has_program(program)) packages.emplace_back(package);
+  }
+  // What must be installed first, then the kernel, then who asks.
+  if (!packages.empty()) {
+    bridge = {"network-bridge", Health::missing, false, fmt::format("not installed: {}", fmt::join(packages, ", ")),
+              root_command(host, fmt::format("apt install {}", fmt::join(packages, " ")))};
+  } else if (host.open_error("/dev/net/tun") == ENOENT) {
+    bridge = {"network-bridge", Health::missing, false, "there is no /dev/net/tun", root_command(host, "modprobe tun")};
+  } else if (const std::string problem = host.nftables_problem(); !problem.empty()) {
+    bridge = {"network-bridge", Health::missing, false, fmt::format("nftables: {}", problem), root_command(host, "modprobe nf_tables")};
+  } else if (!host.is_root()) {
+    bridge = {"network-bridge", Health::limited, false, "bridge networks are root's", "sudo nagaya network create NAME --driver bridge"};
+  }
+  out.push_back(std::move(bridge));
+}
+
 }  // namespace
 
 std::vector<Finding> examine_host(const HostView& host) {
@@ -229,6 +254,7 @@ std::vector<Finding> examine_host(const HostView& host) {
   containers(host, out);
   kernel_services(host, out);
   image_tools(host, out);
+  networks(host, out);
   return out;
 }
 

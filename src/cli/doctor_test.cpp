@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 namespace nagaya::cli {
 namespace {
@@ -26,10 +27,14 @@ class PaperHost : public HostView {
   bool fsgsbase() const override { return true; }
   unsigned cpus() const override { return 2; }
   bool is_root() const override { return root; }
+  bool has_program(const std::string& name) const override { return !lacks.contains(name); }
+  std::string nftables_problem() const override { return nftables; }
   std::string engine_probe() const override { return probe; }
 
   int namespace_error = 0, ring_error = 0;
-  bool root = false;
+  bool root = true;
+  std::set<std::string> lacks;
+  std::string nftables;
   std::string probe = R"({"kvm":{"verdict":"fast","line":"fine"},"auto":{"engine":"kvm","reason":"it is fast"}})";
 
  private:
@@ -78,6 +83,7 @@ TEST_F(Doctor, EveryLackHasAMend) {
   bare.namespace_error = EPERM;
   bare.ring_error = ENOSYS;
   bare.probe = "";
+  bare.lacks = {"nagaya-net", "nft", "dnsmasq"};
   for (const Finding& finding : examine_host(bare)) {
     if (finding.health == Health::ok) continue;
     EXPECT_NE(finding.detail, "") << finding.check;
@@ -102,6 +108,7 @@ TEST_F(Doctor, SlowKvmIsNotSoldAsFast) {
 
 TEST_F(Doctor, KsmSwitchedOff) {
   host_.file("/sys/kernel/mm/ksm/run", "0");
+  host_.root = false;
   EXPECT_EQ(finding("ksm").mend, "sudo sh -c 'echo 1 >/sys/kernel/mm/ksm/run'");
   host_.root = true;
   EXPECT_EQ(finding("ksm").mend, "sh -c 'echo 1 >/sys/kernel/mm/ksm/run'");
@@ -111,6 +118,16 @@ TEST_F(Doctor, NamesTheSettingThatForbidsUserNamespaces) {
   host_.namespace_error = EPERM;
   host_.file("/proc/sys/kernel/unprivileged_userns_clone", "0");
   EXPECT_THAT(finding("user-namespaces").mend, HasSubstr("unprivileged_userns_clone=1"));
+}
+
+TEST_F(Doctor, BridgeNetworksNeedProgramsKernelAndRoot) {
+  host_.root = false;
+  EXPECT_EQ(finding("network-bridge").health, Health::limited);
+  EXPECT_EQ(finding("network-user").health, Health::ok);
+  host_.nftables = "Operation not supported";
+  EXPECT_EQ(finding("network-bridge").mend, "sudo modprobe nf_tables");
+  host_.lacks = {"dnsmasq"};
+  EXPECT_EQ(finding("network-bridge").mend, "sudo apt install dnsmasq-base");
 }
 
 TEST_F(Doctor, AnAnswerThatIsNoJsonIsNoCrash) {

@@ -15,6 +15,7 @@
 #include "cli/launch.hpp"
 #include "host/fd.hpp"
 #include "host/thread.hpp"
+#include "net/tool.hpp"
 
 namespace nagaya::cli {
 
@@ -58,6 +59,16 @@ int HostView::userfaultfd_error() const {
 bool HostView::fsgsbase() const { return (::getauxval(AT_HWCAP2) & 2) != 0; }
 unsigned HostView::cpus() const { return host::usable_cpus(); }
 bool HostView::is_root() const { return ::geteuid() == 0; }
+
+bool HostView::has_program(const std::string& name) const {
+  return name.starts_with("nagaya-") ? helper_path(name).has_value() : net::have_tool(name);
+}
+
+std::string HostView::nftables_problem() const {
+  if (!is_root() || !net::have_tool("nft")) return {};
+  const auto said = net::run_tool("nft", {"list", "tables"});
+  return said ? "" : said.error().why;
+}
 
 std::string HostView::engine_probe() const {
   auto said = ask_vmm("--probe");

@@ -30,6 +30,10 @@ class HostView {
   [[nodiscard]] virtual bool fsgsbase() const;
   [[nodiscard]] virtual unsigned cpus() const;
   [[nodiscard]] virtual bool is_root() const;
+  /// Whether a program of the system, or one of ours (nagaya-…), is there.
+  [[nodiscard]] virtual bool has_program(const std::string& name) const;
+  /// What nft says when it cannot list its tables, or ""; without root nothing can be told.
+  [[nodiscard]] virtual std::string nftables_problem() const;
   /// What nagaya-vmm found out about engines, as JSON, or "" when it could not be asked.
   [[nodiscard]] virtual std::string engine_probe() const;
 

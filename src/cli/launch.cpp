@@ -84,13 +84,15 @@ int tell_outcome(const host::ExitStatus& status, const std::string& told, int en
 
 void complain(const Error& error) { std::fprintf(stderr, "nagaya: %s\n", error.message().c_str()); }
 
-Result<std::string> vmm_path() {
+Result<std::string> vmm_path() { return helper_path("nagaya-vmm"); }
+
+Result<std::string> helper_path(const std::string& name) {
   std::string folder = folder_of(host::own_program_path());
-  for (const std::string& path : {folder + "/nagaya-vmm", folder_of(folder) + "/libexec/nagaya/nagaya-vmm"}) {
+  for (const std::string& path : {folder + "/" + name, folder_of(folder) + "/libexec/nagaya/" + name}) {
     if (::access(path.c_str(), X_OK) == 0) return path;
     if (errno != ENOENT && errno != ENOTDIR) return fail_errno(fmt::format("cannot run '{}'", path));
   }
-  return fail_errno(fmt::format("cannot find nagaya-vmm beside '{}/nagaya'", folder), ENOENT, "install both, or build them with 'make build'");
+  return fail_errno(fmt::format("cannot find {} beside '{}/nagaya'", name, folder), ENOENT, "install both, or build them with 'make build'");
 }
 
 int start_failure_code(const Error& error) { return error.code == ENOENT ? 127 : 126; }

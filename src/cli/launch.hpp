@@ -15,6 +15,8 @@ void complain(const Error& error);
 /// Path of nagaya-vmm: beside our own binary, or in ../libexec/nagaya. Error code ENOENT when there is none, EACCES
 /// when it may not be run.
 [[nodiscard]] Result<std::string> vmm_path();
+/// The same for another program of ours.
+[[nodiscard]] Result<std::string> helper_path(const std::string& name);
 /// What a shell would exit with when a program cannot be started: 127 not found, else 126.
 [[nodiscard]] int start_failure_code(const Error& error);
 

@@ -13,6 +13,7 @@
 
 #include "base/scope.hpp"
 #include "cli/launch.hpp"
+#include "cli/run_network.hpp"
 #include "domain/machine_control.hpp"
 #include "domain/machine_make.hpp"
 #include "image/store.hpp"
@@ -61,7 +62,10 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
       if (port.type == proto::CharConfig::Type::stdio) port = {proto::CharConfig::Type::file, machine.places.console_log()};
     }
   }
+  TRY_ASSIGN(const MachineNetworks networks,
+             join_networks(machine.spec.networks, machine.spec.publish, true, machine.spec.name, lock_fd + 1, config));
   LaunchOptions launch{.quiet = options.quiet, .fds = {{lock.get(), lock_fd}}};
+  launch.fds.insert(launch.fds.end(), networks.fds.begin(), networks.fds.end());
   auto code = run_machine(config, launch);
   if (image.kind == image::Kind::oci && code && *code == 0) code = program_code(machine);
   if (options.remove_after) {

@@ -10,6 +10,7 @@
 #include "cli/device_options.hpp"
 #include "cli/launch.hpp"
 #include "cli/run_image.hpp"
+#include "cli/run_network.hpp"
 #include "cli/sizes.hpp"
 
 namespace nagaya::cli {
@@ -43,6 +44,7 @@ std::vector<OptionSpec> options_of_run() {
   };
   std::ranges::copy(boot, std::back_inserter(out));
   std::ranges::copy(device_options(), std::back_inserter(out));
+  std::ranges::copy(network_options(), std::back_inserter(out));
   const std::vector<OptionSpec> more = {
       {"--no-reboot", "", "end when the guest resets or triple-faults, instead of starting it again"},
       {"--save-on-signal", "FILE", "SIGUSR1 saves the whole machine to FILE; it goes on", Completes::file},
@@ -101,7 +103,11 @@ Result<int> run(const Parsed& options) {
     std::printf("%s\n", json.c_str());
     return 0;
   }
-  return run_machine(config, {.quiet = options.has("quiet")});
+  // Descriptors 3 and 4 are the machine's process's own.
+  TRY_ASSIGN(const MachineNetworks networks,
+             join_networks(options.all("network"), options.all("publish"), false, options.last("name"), 5, config));
+  TRY(config.validate());
+  return run_machine(config, {.quiet = options.has("quiet"), .fds = networks.fds});
 }
 
 }  // namespace
@@ -146,6 +152,7 @@ CommandSpec run_command() {
            {"nagaya run --kernel vmlinuz --append 'console=ttyS0 quiet' --engine soft", "on the software engine, with a command line"},
            {"nagaya run --kernel suite.elf --debug-exit --testdev --no-reboot; echo $?", "run a CPU test suite and see its verdict"},
            {"nagaya run --kernel vmlinuz --save-on-signal vm.state & kill -USR1 $!", "save the whole machine to a file"},
+           {"nagaya run --kernel vmlinuz --initrd initrd.img -p 8080:80", "with a network card; port 8080 of this host is the guest's port 80"},
            {"nagaya run --restore vm.state --engine kvm", "and go on from there, also on the other engine"}},
       .options = options_of_run(),
       .sections = {{"Console",
