@@ -137,7 +137,7 @@ TEST(Disk, DiscardGivesSpaceBack) {
     const std::string path = scratch("discard." + format);
     make_disk(path, format, 64 * MiB);
     const std::string socket = scratch("discard-" + format);
-    Command command(disk_run("/test/disktool fill /dev/vda 0 $((32 << 20)) 1; echo filled; read line; blkdiscard -o 0 -l $((24 << 20)) /dev/vda; sync; echo emptied; read line",
+    Command command(disk_run("/test/disktool fill /dev/vda 0 $((32 << 20)) 1; echo filled; read line; blkdiscard -o 0 -l $((24 << 20)) /dev/vda; /test/disktool fill /dev/vda $((31 << 20)) 4096 1; echo emptied; read line",
                              {"--disk", disk_option(path, format)}), Command::Input::pipe);
     ASSERT_TRUE(command.wait_for("filled")) << command.errors();
     EXPECT_GE(allocated(path), 32 * MiB);
