@@ -10,20 +10,21 @@ CTEST     = ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j$(J
 # configure FOLDER, C++ compiler, further options: only when the folder is new or the options changed (CMake decides).
 configure = cmake -S . -B $(1) -G Ninja -DCMAKE_CXX_COMPILER=$(2) $(3) >$(1).configure.log 2>&1 || { cat $(1).configure.log; exit 1; }
 
-.PHONY: help run program build test test-fast test-slow asan tsan clang fuzz bench kvm-boot guests format clean
+.PHONY: help run program build test test-fast test-slow asan tsan clang fuzz bench kvm-boot guests debian format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: program guests ## build, then boot an unmodified Debian kernel: a shell on a terminal, else one command
-	@scripts/run-guest -b $(BUILD)
+run: program ## build, then start a Debian machine (the first time its image is made): its shell on a terminal
+	@scripts/install-packages run
+	@scripts/run-debian $(BUILD)
 
-program: ## install what is missing, configure, compile nagaya and nagaya-vmm only
+program: ## install what is missing, configure, compile the programs only
 	@scripts/install-packages build
 	@mkdir -p $(BUILD)
 	@$(call configure,$(BUILD),$(CXX_GCC))
-	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm nagaya-agent
+	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm nagaya-net nagaya-agent nagaya-init
 
 build: program ## the same, and the tests
 	@ninja -C $(BUILD) -j$(JOBS)
@@ -32,8 +33,12 @@ guests: ## fetch Debian's kernels and make their RAM disks
 	@scripts/install-packages guest
 	@scripts/guest-images -o $(GUEST) amd64 $(GUEST_EXTRA)
 
+debian: program ## make the Debian image that tests and benchmarks use
+	@scripts/install-packages run
+	@scripts/debian-image $(BUILD)/src/nagaya $(GUEST)/state
+
 test: GUEST_EXTRA = i386 fio
-test: build guests ## every test: unit, law, conformance, whole guests
+test: build guests debian ## every test: unit, law, conformance, whole guests
 	@scripts/install-packages test
 	@$(CTEST)
 
@@ -42,7 +47,7 @@ test-fast: build ## all tests but those with Debian guests
 	@$(CTEST) -LE slow
 
 test-slow: GUEST_EXTRA = i386 fio
-test-slow: build guests ## only the tests with Debian guests
+test-slow: build guests debian ## only the tests with Debian guests
 	@$(CTEST) -L slow
 
 # boot and block take minutes there (decompression, fsync); their parsers run under sanitizers as fuzz targets.

@@ -19,6 +19,9 @@ endforeach()
 add_test(NAME guest.images COMMAND ${CMAKE_SOURCE_DIR}/scripts/guest-images -o ${NAGAYA_DEBIAN_GUESTS} amd64 i386 fio)
 set_tests_properties(guest.images PROPERTIES LABELS "guest;slow" FIXTURES_SETUP debian TIMEOUT 600)
 
+add_test(NAME guest.debian COMMAND ${CMAKE_SOURCE_DIR}/scripts/debian-image $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS}/state)
+set_tests_properties(guest.debian PROPERTIES LABELS "guest;slow" FIXTURES_SETUP whole_debian TIMEOUT 900)
+
 # nagaya_system_test(NAME gtest-filter seconds [slow])
 function(nagaya_system_test name filter seconds)
   add_test(NAME system.${name} COMMAND system_test --gtest_filter=${filter})
@@ -54,3 +57,12 @@ set_tests_properties(system.linux system.linux_saved PROPERTIES RUN_SERIAL TRUE)
 # Bridges, nftables and dnsmasq in namespaces of the test's own; 77: this host or user cannot.
 add_test(NAME system.network_bridge COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/network_bridge $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS})
 set_tests_properties(system.network_bridge PROPERTIES LABELS "guest;slow" TIMEOUT 900 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
+# A whole Debian, over the image of guest.debian.
+function(nagaya_debian_test name filter seconds)
+  nagaya_system_test(${name} ${filter} ${seconds} slow)
+  set_property(TEST system.${name} APPEND PROPERTY FIXTURES_REQUIRED whole_debian)
+  set_property(TEST system.${name} APPEND PROPERTY ENVIRONMENT
+    "NAGAYA_STATE_DIR=${NAGAYA_DEBIAN_GUESTS}/state" "NAGAYA_RUNTIME_DIR=${NAGAYA_DEBIAN_GUESTS}/state/run")
+endfunction()
+
+nagaya_debian_test(debian "Debian.*" 1500)

@@ -20,7 +20,7 @@ namespace nagaya::cli {
 namespace {
 
 /// A guest that has just been started gets so long until its agent answers.
-constexpr int patience_ms = 5000;
+constexpr int patience_ms = 60'000;
 /// Signals that a command may ignore before we go without it.
 constexpr int most_ignored = 3;
 
@@ -84,12 +84,18 @@ Result<int> run_exec_command(const Parsed& options) {
   const std::vector<std::string>& words = options.all("COMMAND");
   if (words.empty()) return fail("nagaya exec", "no machine is named", "write nagaya exec NAME COMMAND");
   if (words.size() < 2) return fail("nagaya exec", "no command is given", fmt::format("write nagaya exec {} COMMAND", words[0]));
-  TRY_ASSIGN(const std::string socket, agent_socket(words[0]));
+  return exec_in_machine(words[0], {words.begin() + 1, words.end()}, options, patience_ms);
+}
+
+}  // namespace
+
+Result<int> exec_in_machine(const std::string& name, std::vector<std::string> command, const Parsed& options, int patience_ms) {
+  TRY_ASSIGN(const std::string socket, agent_socket(name));
   const bool terminal = options.has("tty"), input = options.has("interactive");
   if (terminal && input && !host::is_terminal(STDIN_FILENO)) {
-    return fail("nagaya exec -t", "standard input is no terminal", "leave -t out");
+    return fail("-t", "standard input is no terminal", "leave -t out");
   }
-  agent::ExecRequest request{.command = {words.begin() + 1, words.end()},
+  agent::ExecRequest request{.command = std::move(command),
                              .folder = options.last("workdir"),
                              .user = options.last("user"),
                              .terminal = terminal,
@@ -121,8 +127,6 @@ Result<int> run_exec_command(const Parsed& options) {
   }
   return static_cast<int>(ended->signalled ? 128 + ended->value : ended->value);
 }
-
-}  // namespace
 
 Result<std::string> agent_socket(const std::string& name) {
   if (!proto::plain_name(name)) return fail(fmt::format("'{}' is no machine's name", name), "names have letters, digits, '-', '_' and '.'");

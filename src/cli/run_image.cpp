@@ -5,11 +5,14 @@
 #include <cstdio>
 
 #include "base/scope.hpp"
+#include "cli/exec_command.hpp"
+#include "cli/image_for_run.hpp"
+#include "cli/launch.hpp"
 #include "cli/machine_start.hpp"
 #include "cli/sizes.hpp"
+#include "domain/machine_control.hpp"
 #include "domain/machine_make.hpp"
 #include "host/fd.hpp"
-#include "image/store.hpp"
 
 namespace nagaya::cli {
 
@@ -39,19 +42,32 @@ Result<> add_keys(const std::string& path, std::vector<std::string>& out) {
   return {};
 }
 
-Result<image::Image> image_for(const std::string& name) {
-  TRY_ASSIGN(const auto images, image::Store::open());
-  return images.find(name);
+/// A guest gets so long to start.
+constexpr int start_patience_ms = 300'000;
+constexpr unsigned stop_seconds = 60;
+
+/// A command in a whole system: the machine starts behind us, and goes when the command has ended.
+Result<int> run_inside(const domain::MachineStore& store, const domain::Machine& machine, const Parsed& options) {
+  TRY(start_machine(machine, {.quiet = options.has("quiet"), .detach = true, .die_with_us = true}));
+  ScopeExit end([&] { (void)domain::stop_machine(store, machine, stop_seconds); });
+  const std::string& name = machine.spec.name;
+  // Network and mounts are there when the system says that it is up, in whatever state.
+  TRY_ASSIGN(const int up, exec_in_machine(name, {"/bin/sh", "-c", "systemctl is-system-running --wait >/dev/null 2>&1; :"}, {}, start_patience_ms));
+  if (up > 128) return up;  // a signal to us
+  return exec_in_machine(name, machine.spec.command, options, start_patience_ms);
 }
 
 }  // namespace
 
 std::vector<OptionSpec> image_run_options() {
   return {
+      {"--vm", "", "as a virtual machine, which is what images are run as"},
       {"-d,--detach", "", "run in the background; print the machine's name"},
       {"--rm", "", "remove the machine when it has ended"},
       {"--hostname", "NAME", "the guest's host name (default: the machine's name)"},
       {"-v,--volume", "HOST:GUEST[:ro]", "show a folder of this host in the guest", Completes::file, {}, true, true},
+      {"-i,--interactive", "", "give the command our standard input"},
+      {"-t,--tty", "", "give the command a terminal"},
       {"-e,--env", "NAME=VALUE", "environment of the command", Completes::nothing, {}, true, true},
       {"-w,--workdir", "DIR", "working folder of the command"},
       {"-u,--user", "USER", "user of the command"},
@@ -97,7 +113,7 @@ Result<domain::MachineSpec> spec_from_options(const Parsed& options, const proto
 
 Result<int> run_image(const Parsed& options, const proto::VmConfig& config) {
   TRY_ASSIGN(domain::MachineSpec spec, spec_from_options(options, config));
-  TRY_ASSIGN(const image::Image image, image_for(spec.image_name));
+  TRY_ASSIGN(const image::Image image, image_for_run(spec.image_name, options.has("quiet")));
   spec.image = image.id;
   TRY(spec.validate());
   if (options.has("dry-run")) {
@@ -105,10 +121,18 @@ Result<int> run_image(const Parsed& options, const proto::VmConfig& config) {
     std::fwrite(json.data(), 1, json.size(), stdout);
     return 0;
   }
+  if (options.has("detach") && image.kind == image::Kind::disk && !spec.command.empty()) {
+    return fail(fmt::format("nagaya run -d {}", spec.image_name), "a whole system in the background takes no command", "use 'nagaya exec' once it runs");
+  }
   const domain::MachineStore store;
   const bool remove_after = options.has("rm");
   TRY_ASSIGN(const domain::Machine machine, domain::make_machine(store, image, std::move(spec)));
   ScopeExit undo([&] { (void)store.remove(machine); });
+  if (image.kind == image::Kind::disk && !machine.spec.command.empty()) {
+    TRY_ASSIGN(const int code, run_inside(store, machine, options));
+    if (!remove_after) undo.release();
+    return code;
+  }
   TRY_ASSIGN(const int code, start_machine(machine, {.quiet = options.has("quiet"), .remove_after = remove_after, .detach = options.has("detach")}));
   undo.release();
   if (options.has("detach")) fmt::print("{}\n", machine.spec.name);

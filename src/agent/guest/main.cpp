@@ -13,12 +13,14 @@
 #include <cstring>
 #include <string_view>
 
+#include "agent/guest/mounts.hpp"
 #include "agent/guest/service.hpp"
 #include "agent/guest/unit.hpp"
 
 namespace {
 
 using namespace nagaya;
+using agent::guest::mount_shares;
 
 constexpr unsigned most_connections = 64;
 
@@ -52,6 +54,7 @@ void serve_one(host::Fd connection, const sockaddr_vm& from) {
 
 int run() {
   ::signal(SIGPIPE, SIG_IGN);
+  mount_shares();
   host::Fd listener = listen();
   for (bool told = false; !listener; listener = listen()) {
     if (errno == EADDRINUSE || errno == EACCES || errno == EPERM) {
