@@ -42,7 +42,7 @@ Result<> start(int count, char** words, char** environment) {
   const int agent = service ? ::open("/nagaya/agent", O_PATH | O_CLOEXEC) : -1;
   TRY(init::enter_root());
   if (service) {
-    init::tell_status(init::run_service(config, agent));
+    if (const std::string line = init::run_service(config, agent); !init::tell_status(line) && line.starts_with("error ")) return fail(line);
     return {};
   }
   std::vector<char*> argv(words, words + count + 1);
@@ -59,8 +59,7 @@ int main(int count, char** words, char** environment) {
     return 2;
   }
   if (auto done = start(count, words, environment); !done) {
-    init::say(done.error().message());
-    init::tell_status("error 125 " + done.error().message() + "\n");
+    if (!init::tell_status("error 125 " + done.error().message() + "\n")) init::say(done.error().message());
   }
   init::power_off();
 }

@@ -89,7 +89,7 @@ Result<Lease> ask(const std::string& card, const std::array<u8, 6>& mac, const s
   DhcpKind send = DhcpKind::discover;
   Lease offer;
   int patience_ms = 250;
-  for (unsigned tries = 0; tries < 7; ++tries) {
+  for (unsigned tries = 0; tries < 5; ++tries) {
     const std::vector<u8> message = dhcp_message(send, transaction, mac, offer, hostname);
     // A card that has just come up may refuse the first.
     (void)::sendto(socket.get(), message.data(), message.size(), 0, reinterpret_cast<const sockaddr*>(&there), sizeof there);

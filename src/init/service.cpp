@@ -210,10 +210,7 @@ int signal_number(const std::string& name) {
 }
 
 std::string run_service(const proto::InitConfig& config, int agent) {
-  const auto give_up = [](const Error& error, int code) {
-    say(error.message());
-    return line_of("error", code, error.message());
-  };
+  const auto give_up = [](const Error& error, int code) { return line_of("error", code, error.message()); };
   if (!config.hostname.empty() && ::sethostname(config.hostname.data(), config.hostname.size()) != 0) say("cannot set the host name");
   if (auto done = mount_all(config); !done) return give_up(done.error(), 125);
   if (config.network) {
@@ -242,21 +239,22 @@ std::string run_service(const proto::InitConfig& config, int agent) {
   }
   int stop = signal_number(config.stop_signal);
   if (stop == 0) stop = SIGTERM;
-  const int ended = supervise(program, signals, stop);
-  // The console's last words are the program's, not the kernel's "Power down".
-  (void)write_text("/proc/sys/kernel/printk", "0\n");
-  return line_of("exit", ended);
+  return line_of("exit", supervise(program, signals, stop));
 }
 
-void tell_status(const std::string& line) {
+bool tell_status(const std::string& line) {
+  // The console's last words are the program's, not the kernel's "Power down".
+  (void)write_text("/proc/sys/kernel/printk", "0\n");
+  bool told = false;
   for (const std::string& port : names_in("/sys/class/virtio-ports")) {
     const auto name = read_text("/sys/class/virtio-ports/" + port + "/name");
     if (!name || name->substr(0, name->find('\n')) != proto::status_port_name) continue;
     const int fd = ::open(("/dev/" + port).c_str(), O_WRONLY | O_CLOEXEC);
     if (fd < 0) continue;
-    (void)!::write(fd, line.data(), line.size());
+    told |= ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size());
     ::close(fd);
   }
+  return told;
 }
 
 }  // namespace nagaya::init

@@ -11,8 +11,8 @@ namespace nagaya::init {
 /// button and signals go to it. Returns what is to be told on the status port.
 [[nodiscard]] std::string run_service(const proto::InitConfig& config, int agent);
 
-/// Writes a line to the status port, where there is one.
-void tell_status(const std::string& line);
+/// Writes a line to the status port; false when there is none.
+[[nodiscard]] bool tell_status(const std::string& line);
 
 /// Number of "SIGTERM", "TERM" or "15"; 0 when there is none such.
 [[nodiscard]] int signal_number(const std::string& name);
