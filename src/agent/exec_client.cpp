@@ -21,6 +21,7 @@ class Session {
       : channel_(channel), streams_(streams), input_(streams.input), out_{streams.output, Stream::output}, err_{streams.errors, Stream::errors} {}
 
   Result<Exited> run() {
+    TRY(take_frames());  // they may have come together with the acceptance
     while (!(exited_ && out_.bytes.empty() && err_.bytes.empty())) {
       TRY(wait());
       // A command that ends without reading its input closes first; how it ended is still to be read.
@@ -63,12 +64,17 @@ class Session {
 
   Result<> on_guest() {
     TRY_ASSIGN(const bool more, channel_.fill());
+    TRY(take_frames());
+    if (!more && !exited_) return fail("the guest's agent", "the connection ended before the command did");
+    return {};
+  }
+
+  Result<> take_frames() {
     while (!exited_) {
       TRY_ASSIGN(auto frame, channel_.next());
       if (!frame) break;
       TRY(on_frame(*frame));
     }
-    if (!more && !exited_) return fail("the guest's agent", "the connection ended before the command did");
     return {};
   }
 

@@ -30,6 +30,7 @@ class Exec {
   }
 
   Result<> run() {
+    TRY(take_frames());  // they may have come together with the request
     while (true) {
       if (ended_ && !has_output()) return tell_end();
       TRY(wait());
@@ -68,13 +69,17 @@ class Exec {
 
   Result<> on_host() {
     TRY_ASSIGN(const bool more, channel_.fill());
-    while (true) {
-      TRY_ASSIGN(auto frame, channel_.next());
-      if (!frame) break;
-      TRY(on_frame(*frame));
-    }
+    TRY(take_frames());
     if (!more) return fail("the host has gone");
     return {};
+  }
+
+  Result<> take_frames() {
+    while (true) {
+      TRY_ASSIGN(auto frame, channel_.next());
+      if (!frame) return {};
+      TRY(on_frame(*frame));
+    }
   }
 
   Result<> on_frame(const Frame& frame) {

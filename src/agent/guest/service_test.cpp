@@ -77,6 +77,34 @@ TEST_F(ServiceTest, RunsACommand) {
   EXPECT_EQ(exec({.command = {"sh", "-c", "kill -KILL $$"}}).exited.value, 9u);
 }
 
+TEST_F(ServiceTest, FramesThatComeTogetherAreAllSeen) {
+  auto pair = *host::Fd::socketpair();
+  std::vector<u8> bytes;
+  put_frame(bytes, Kind::accepted, {});
+  put_frame(bytes, Kind::output, std::vector<u8>{'x'});
+  put_frame(bytes, Kind::exited, encode(Exited{false, 6}));
+  ASSERT_TRUE(host::write_all(pair.first.get(), bytes));
+  Channel channel(std::move(pair.second));
+  const Outcome out = exec({.command = {"true"}}, "", &channel);
+  EXPECT_EQ(out.output, "x");
+  EXPECT_EQ(out.exited.value, 6u);
+  // And on the other side.
+  Channel other = connection();
+  bytes.clear();
+  put_frame(bytes, Kind::request, encode(Request{.operation = Operation::exec, .exec = {.command = {"cat"}, .input = true}}));
+  put_frame(bytes, Kind::input, std::vector<u8>{'y'});
+  put_frame(bytes, Kind::input_end, {});
+  ASSERT_TRUE(host::write_all(other.fd(), bytes));
+  std::string seen;
+  while (true) {
+    auto frame = other.receive(20000);
+    ASSERT_TRUE(frame && *frame);
+    if ((*frame)->kind == Kind::output) seen.append((*frame)->payload.begin(), (*frame)->payload.end());
+    if ((*frame)->kind == Kind::exited) break;
+  }
+  EXPECT_EQ(seen, "y");
+}
+
 TEST_F(ServiceTest, FolderAndVariables) {
   const Outcome out = exec({.command = {"sh", "-c", "pwd; echo $A $PATH"}, .environment = {"A=one two", "PATH=/usr/bin:/bin", "=x", "y"}, .folder = "/usr"});
   EXPECT_EQ(out.output, "/usr\none two /usr/bin:/bin\n");

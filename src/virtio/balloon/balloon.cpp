@@ -26,7 +26,7 @@ Balloon::Balloon(std::string name, memory::GuestMemory& memory, const BalloonOpt
     : VirtioDevice(std::move(name), type::balloon, memory,
                    options.free_page_reporting ? std::vector<u16>{128, 128, 64, 64} : std::vector<u16>{128, 128, 64}),
       options_(options),
-      worker_("virtio-balloon", [this](unsigned queue) { serve(queue); }) {}
+      worker_("virtio-balloon", [this](unsigned queue) { serve(queue); }, 4) {}
 
 Balloon::~Balloon() { stop(); }
 

@@ -39,6 +39,7 @@ class Balloon final : public VirtioDevice {
   void start() override { worker_.go(); }
   void stop() override { worker_.halt(); }
   void kicked(unsigned queue) override { worker_.kick(queue); }
+  [[nodiscard]] int kick_event(unsigned) const override { return worker_.event(); }
   void reset_state() override;
   void save_state(state::Writer& out) const override;
   void restore_state(state::Reader& in) override;

@@ -26,6 +26,13 @@ Result<> Vsock::open() {
   TRY_ASSIGN(loop_, host::EventLoop::create());
   TRY_ASSIGN(timer_, host::Fd::timerfd());
   TRY(loop_->add(timer_.get(), EPOLLIN, [this](u32) { on_tick(); }));
+  // Engines may signal this instead of calling kicked().
+  TRY_ASSIGN(kick_, host::Fd::eventfd());
+  TRY(loop_->add(kick_.get(), EPOLLIN, [this](u32) {
+    (void)host::drain_eventfd(kick_.get());
+    kicked_.fetch_or(1 << receive_queue | 1 << transmit_queue | 1 << event_queue);
+    on_kicks();
+  }));
   if (!options_.path.empty()) {
     const mode_t before = ::umask(0177);
     auto made = host::Fd::listen_unix(options_.path);

@@ -46,6 +46,7 @@ class Vsock final : public VirtioDevice {
   void start() override;
   void stop() override;
   void kicked(unsigned queue) override;
+  [[nodiscard]] int kick_event(unsigned) const override { return kick_.get(); }
   void reset_state() override;
   void restore_state(state::Reader& in) override;
 
@@ -89,7 +90,7 @@ class Vsock final : public VirtioDevice {
 
   const VsockOptions options_;
   std::unique_ptr<host::EventLoop> loop_;
-  host::Fd listener_, timer_;
+  host::Fd listener_, timer_, kick_;
   std::atomic<u64> kicked_ = 0;
 
   mutable std::mutex mutex_;  // guards all below, and ring work

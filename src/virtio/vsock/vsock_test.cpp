@@ -162,6 +162,13 @@ TEST_P(VsockTest, TheHostConnects) {
   EXPECT_TRUE(testing::eventually([&] { return device().connections() == 0; }));
 }
 
+TEST_P(VsockTest, AnEventIsAsGoodAsANotification) {
+  ASSERT_TRUE(memory->write(Gpa(out_base), Header{3, 2, 1, 1, 0, 1, static_cast<u16>(Op::rw)}.encode()));
+  ASSERT_TRUE(guest->queues[1]->add({{out_base, header_size}}));
+  host::signal_eventfd(guest->pci->device().notify_event(1));
+  expect(Op::rst);
+}
+
 TEST_P(VsockTest, ARefusalEndsTheClient) {
   host::Fd fd = client();
   const u32 port = expect(Op::request).header.src_port;
