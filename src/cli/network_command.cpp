@@ -142,7 +142,7 @@ CommandSpec network_command() {
                   {"NAME", "NAME", "the network; inspect and rm take several", Completes::nothing, {}, false, true},
                   {"--driver", "DRIVER", "create: user (default), isolated or bridge", Completes::words, {"user", "isolated", "bridge"}},
                   {"--subnet", "NET", "create: IPv4 subnet (default: 10.0.2.0/24 for user, a free one of 10.89.0.0/16 for bridge)"},
-                  {"--mtu", "N", "create: largest IP packet (default: 65520 for user, else 1500)"},
+                  {"--mtu", "N", "create: largest IP packet (default: 32000 for user, else 1500)"},
                   {"--internal", "", "create: no way out; published ports still work"},
                   {"--no-host-loopback", "", "create: the gateway does not stand for this host's loopback (user)"},
                   {"--no-ip6", "", "create: IPv4 only (user)"},

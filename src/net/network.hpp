@@ -30,7 +30,7 @@ struct Network {
   /// Whether each machine has one of its own, so that nobody else is on it: the built-in "user" is.
   [[nodiscard]] bool own() const { return std::string_view(name) == "user"; }
   [[nodiscard]] bool built_in() const { return own() || std::string_view(name) == "none"; }
-  [[nodiscard]] unsigned effective_mtu() const { return mtu != 0 ? mtu : driver == Driver::user ? 65520 : 1500; }
+  [[nodiscard]] unsigned effective_mtu() const { return mtu != 0 ? mtu : driver == Driver::user ? 32000 : 1500; }
   [[nodiscard]] Ip4 gateway() const { return subnet.at(driver == Driver::user ? 2 : 1); }
   [[nodiscard]] Result<> validate() const;
   [[nodiscard]] std::string to_json() const;

@@ -22,7 +22,7 @@ struct GatewayConfig {
   bool ip6 = true;
   bool restricted = false;     ///< no connections out; published ports still work
   bool host_loopback = true;   ///< the gateway's address stands for the host's loopback
-  unsigned mtu = 65520;
+  unsigned mtu = 32000;  ///< two segments fit the window: see docs/design/net.md
   /// As users of such networks know them: .2 is the gateway, .3 answers DNS, guests begin at .15 (in small networks at .4).
   [[nodiscard]] net::Ip4 address() const { return subnet.at(2); }
   [[nodiscard]] net::Ip4 dns() const { return subnet.at(3); }

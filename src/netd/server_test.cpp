@@ -115,7 +115,7 @@ TEST_F(UserNetwork, EachGuestHasItsOwnAddress) {
   Guest three(*server_, 3);
   const auto welcome = three.hello({.mac = "52:54:00:00:00:03"});
   EXPECT_EQ(welcome.address, "10.0.2.15/24");
-  EXPECT_EQ(welcome.mtu, 65520u);
+  EXPECT_EQ(welcome.mtu, 32000u);
 }
 
 TEST_F(UserNetwork, OneStationAddressForOneMachine) {
