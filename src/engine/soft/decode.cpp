@@ -315,8 +315,28 @@ void classify(const ZydisDecodedInstruction& z, const ZydisDecodedOperand* op, D
   if (bit_op && explicit_memory && op[1].type == ZYDIS_OPERAND_TYPE_REGISTER) d.kind = Kind::bit_string;
 }
 
+/// Whether this processor lacks a legacy-encoded vector extension: its instructions raise #UD, whatever their operand.
+bool absent_here(ZydisISAExt extension) {
+  switch (extension) {
+    case ZYDIS_ISA_EXT_GFNI: {
+      static const bool absent = !__builtin_cpu_supports("gfni");
+      return absent;
+    }
+    case ZYDIS_ISA_EXT_AES: {
+      static const bool absent = !__builtin_cpu_supports("aes");
+      return absent;
+    }
+    case ZYDIS_ISA_EXT_PCLMULQDQ: {
+      static const bool absent = !__builtin_cpu_supports("pclmul");
+      return absent;
+    }
+    default: return false;
+  }
+}
+
 /// Whether a misaligned memory operand raises #GP(0). Intel SDM vol. 1, 4.1.1; vol. 2A table 2-18 ff.
 bool must_be_aligned(const ZydisDecodedInstruction& z, const Decoded& d) {
+  if (absent_here(z.meta.isa_ext)) return false;
   switch (z.mnemonic) {
     case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD: case ZYDIS_MNEMONIC_MOVDQU: case ZYDIS_MNEMONIC_LDDQU:
     case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM: case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM:
