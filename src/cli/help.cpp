@@ -80,7 +80,9 @@ const Section& exit_code_section() {
 
 std::string help_overview() {
   std::string out;
-  append_examples(out, {{"nagaya run --kernel vmlinuz --initrd initrd.img -m 512M -c 2", "boot a Linux kernel; its console is this terminal"},
+  append_examples(out, {{"nagaya run debian", "a whole Debian: its image is made the first time; its console is this terminal"},
+                        {"nagaya run -d --name web -p 8080:80 debian && nagaya exec web uname -a", "one in the background, and a command in it"},
+                        {"nagaya run --kernel vmlinuz --initrd initrd.img -m 512M -c 2", "boot a Linux kernel; its console is this terminal"},
                         {"nagaya doctor", "what this host offers, and how to mend what it lacks"},
                         {"nagaya help run", "everything 'run' can do"}});
   append_section(out, {"Usage", "nagaya COMMAND [OPTION]…", {}});

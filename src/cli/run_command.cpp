@@ -146,9 +146,12 @@ Result<proto::VmConfig> machine_from_options(const Parsed& options) {
 CommandSpec run_command() {
   return {
       .name = "run",
-      .summary = "start a virtual machine; its console is this terminal",
+      .summary = "make and start a virtual machine; its console is this terminal",
       .examples =
-          {{"nagaya run --kernel vmlinuz --initrd initrd.img -m 512M -c 2", "boot Linux; Ctrl-] leaves"},
+          {{"nagaya run debian", "a whole Debian; its root shell is this terminal, Ctrl-] leaves"},
+           {"nagaya run --rm debian apt-get --version", "boots, runs the command, and is gone"},
+           {"nagaya run -d --name web -m 1G -c 2 -p 8080:80 -v $PWD:/mnt/here debian", "in the background; see exec, logs, stop"},
+           {"nagaya run --kernel vmlinuz --initrd initrd.img -m 512M -c 2", "boot only a kernel"},
            {"nagaya run --kernel vmlinuz --append 'console=ttyS0 quiet' --engine soft", "on the software engine, with a command line"},
            {"nagaya run --kernel suite.elf --debug-exit --testdev --no-reboot; echo $?", "run a CPU test suite and see its verdict"},
            {"nagaya run --kernel vmlinuz --save-on-signal vm.state & kill -USR1 $!", "save the whole machine to a file"},

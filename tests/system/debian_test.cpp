@@ -98,6 +98,20 @@ TEST_F(Debian, LogsInBySsh) {
             "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58  -\n");
 }
 
+// Bulk traffic in both directions, by the usual program; the host is 10.0.2.2 there.
+TEST_F(Debian, NetworkCarriesLoad) {
+  const std::string port = std::to_string(std::stoi(ssh_port) + 20001);
+  for (const char* direction : {"", "-R"}) {
+    FILE* server = ::popen(("timeout 120 iperf3 -s -1 -B 127.0.0.1 -p " + port + " 2>&1").c_str(), "r");
+    ASSERT_NE(server, nullptr);
+    sleep_for(0.5);
+    const Outcome client = in_guest("iperf3 -c 10.0.2.2 -n 64M -p " + port + " " + direction, 120);
+    EXPECT_EQ(client.code, 0) << client.output << client.errors;
+    EXPECT_THAT(client.output, HasSubstr("receiver"));
+    ::pclose(server);
+  }
+}
+
 TEST_F(Debian, SharedFolderHasTheSameBytes) {
   {
     std::ofstream file(shared_ + "/from-host", std::ios::binary);
