@@ -67,4 +67,4 @@ function(nagaya_debian_test name filter seconds)
     "NAGAYA_STATE_DIR=${NAGAYA_DEBIAN_GUESTS}/state" "NAGAYA_RUNTIME_DIR=${NAGAYA_DEBIAN_GUESTS}/state/run")
 endfunction()
 
-nagaya_debian_test(debian "Debian.*" 1500)
+nagaya_debian_test(debian "Debian*" 1500)

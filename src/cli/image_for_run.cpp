@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "image/debian.hpp"
+#include "image/oci.hpp"
 #include "image/store.hpp"
 
 namespace nagaya::cli {
@@ -12,17 +13,14 @@ Result<image::Image> image_for_run(const std::string& name, bool quiet) {
   TRY_ASSIGN(auto store, image::Store::open());
   auto found = store.find(name);
   if (found || found.error().code != ENOENT) return found;
-  if (name != "debian" && name != "debian:latest") {
-    found.error().hint = "'nagaya images' lists those there are, 'nagaya build debian --name NAME' makes one";
-    return found;
-  }
+  const bool debian = name == "debian" || name == "debian:latest";
   TRY_ASSIGN(const image::Interrupt interrupt, image::Interrupt::create());
   image::Work work{.interrupt = &interrupt};
   if (!quiet) {
-    std::fprintf(stderr, "nagaya: there is no image 'debian' yet; making it takes a few minutes, once\n");
+    std::fprintf(stderr, "nagaya: there is no image '%s' here yet; %s\n", name.c_str(), debian ? "making it takes a few minutes, once" : "looking for it in its registry");
     work.say = [](const std::string& step) { std::fprintf(stderr, "nagaya: %s\n", step.c_str()); };
   }
-  return image::build_debian(store, {}, work);
+  return debian ? image::build_debian(store, {}, work) : image::pull(store, {.source = name}, work);
 }
 
 }  // namespace nagaya::cli

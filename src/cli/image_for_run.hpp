@@ -7,7 +7,7 @@
 
 namespace nagaya::cli {
 
-/// "debian" is built when it is missing, with progress on standard error unless `quiet`.
+/// What is missing is fetched from its registry, but "debian" is built; with progress on standard error unless `quiet`.
 [[nodiscard]] Result<image::Image> image_for_run(const std::string& name, bool quiet);
 
 }  // namespace nagaya::cli

@@ -2,12 +2,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
 #include <filesystem>
 
@@ -75,16 +73,15 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
   return code;
 }
 
-/// The child of a detached start. Its standard error goes to the pipe until the machine runs, then to the log.
-[[noreturn]] void monitor(const MachineStore& store, const Machine& machine, const StartOptions& options, host::Fd report) {
+/// The child of a detached start. What it and the machine's process say goes to the machine's monitor.log.
+[[noreturn]] void monitor(const MachineStore& store, const Machine& machine, const StartOptions& options, const host::Fd& log) {
   ::setsid();
   if (options.die_with_us) ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (auto null = host::Fd::open("/dev/null", O_RDWR)) {
     ::dup2(null->get(), STDIN_FILENO);
     ::dup2(null->get(), STDOUT_FILENO);
   }
-  ::dup2(report.get(), STDERR_FILENO);
-  report.reset();
+  ::dup2(log.get(), STDERR_FILENO);
   auto code = live(store, machine, options, false);
   if (!code) complain(code.error());
   ::_exit(code.value_or(125));
@@ -92,22 +89,15 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
 
 bool answers(const Machine& machine) { return domain::command_machine(machine, {}, 1000).has_value(); }
 
-/// Waits until the machine answers on its control socket; what the monitor says before is told to the user when it ends.
-Result<int> wait_running(const Machine& machine, pid_t child, int report) {
-  std::string said;
-  for (;;) {
-    pollfd wait{report, POLLIN, 0};
-    const int ready = ::poll(&wait, 1, 20);
-    if (ready < 0 && errno != EINTR) return fail_errno("cannot watch the machine");
-    if (ready > 0) {
-      char buffer[4096];
-      const ssize_t got = ::read(report, buffer, sizeof buffer);
-      if (got > 0) said.append(buffer, static_cast<std::size_t>(got));
-      if (got == 0 || (got < 0 && errno != EINTR)) break;
-    }
+/// Waits until the machine answers on its control socket. What its monitor said is the error when it ended before.
+Result<int> wait_running(const Machine& machine, pid_t child, const host::Fd& log) {
+  for (int status = 0; ::waitpid(child, &status, WNOHANG) != child;) {
     if (answers(machine)) return 0;
-    int status = 0;
-    if (::waitpid(child, &status, WNOHANG) == child) break;
+    ::usleep(20'000);
+  }
+  std::string said;
+  if (::lseek(log.get(), 0, SEEK_SET) == 0) {
+    if (auto text = host::read_all(log.get(), 64 * KiB, "the monitor's log")) said.assign(text->begin(), text->end());
   }
   while (said.ends_with('\n')) said.pop_back();
   return fail(fmt::format("machine '{}' did not start", machine.spec.name), said);
@@ -118,17 +108,14 @@ Result<int> wait_running(const Machine& machine, pid_t child, int report) {
 Result<int> start_machine(const Machine& machine, const StartOptions& options) {
   const MachineStore store;
   if (!options.detach) return live(store, machine, options, true);
-  TRY_ASSIGN(auto pipe, host::Fd::pipe());
+  // Read here also when the machine and its folder are gone again.
+  TRY_ASSIGN(const host::Fd log, host::Fd::open(machine.places.monitor_log(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600));
   // What was printed so far must not be printed by both.
   std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child < 0) return fail_errno("cannot start a process");
-  if (child == 0) {
-    pipe.first.reset();
-    monitor(store, machine, options, std::move(pipe.second));
-  }
-  pipe.second.reset();
-  return wait_running(machine, child, pipe.first.get());
+  if (child == 0) monitor(store, machine, options, log);
+  return wait_running(machine, child, log);
 }
 
 }  // namespace nagaya::cli

@@ -48,7 +48,8 @@ constexpr unsigned stop_seconds = 60;
 
 /// A command in a whole system: the machine starts behind us, and goes when the command has ended.
 Result<int> run_inside(const domain::MachineStore& store, const domain::Machine& machine, const Parsed& options) {
-  TRY(start_machine(machine, {.quiet = options.has("quiet"), .detach = true, .die_with_us = true}));
+  // Its monitor removes it, also when we are killed.
+  TRY(start_machine(machine, {.quiet = options.has("quiet"), .remove_after = options.has("rm"), .detach = true, .die_with_us = true}));
   ScopeExit end([&] { (void)domain::stop_machine(store, machine, stop_seconds); });
   const std::string& name = machine.spec.name;
   // Network and mounts are there when the system says that it is up, in whatever state.
@@ -130,7 +131,7 @@ Result<int> run_image(const Parsed& options, const proto::VmConfig& config) {
   ScopeExit undo([&] { (void)store.remove(machine); });
   if (image.kind == image::Kind::disk && !machine.spec.command.empty()) {
     TRY_ASSIGN(const int code, run_inside(store, machine, options));
-    if (!remove_after) undo.release();
+    undo.release();
     return code;
   }
   TRY_ASSIGN(const int code, start_machine(machine, {.quiet = options.has("quiet"), .remove_after = remove_after, .detach = options.has("detach")}));

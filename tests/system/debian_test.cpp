@@ -139,6 +139,18 @@ TEST_F(Debian, FilesGoInAndOut) {
   std::filesystem::remove_all(folder);
 }
 
+// A machine for one command.
+TEST(DebianRun, RunsACommandAndIsGone) {
+  const std::string name = "once-" + std::to_string(::getpid());
+  const Outcome outcome = run({"run", "--rm", "--name", name, "-m", "1G", "-c", "2", "--engine", "soft", "-e", "WHAT=fine", "debian", "sh", "-c",
+                               "echo $WHAT; ip -brief address show scope global; exit 9"},
+                              patience);
+  EXPECT_EQ(outcome.code, 9) << outcome.errors;
+  EXPECT_THAT(outcome.output, ::testing::StartsWith("fine\n"));
+  EXPECT_THAT(outcome.output, HasSubstr("10.0.2.15")) << "the network is up before the command";
+  EXPECT_THAT(run({"ps", "-a"}, 60).output, Not(HasSubstr(name)));
+}
+
 // Last: the machine is shut down and comes back.
 TEST_F(Debian, ZSecondStartFindsItsDisk) {
   ASSERT_EQ(in_guest("seq 1 500000 >/root/kept && sha256sum </root/kept >/root/kept.sum && sync").code, 0);
