@@ -64,7 +64,7 @@ function(nagaya_debian_test name filter seconds)
   nagaya_system_test(${name} ${filter} ${seconds} slow)
   set_property(TEST system.${name} APPEND PROPERTY FIXTURES_REQUIRED whole_debian)
   set_property(TEST system.${name} APPEND PROPERTY ENVIRONMENT
-    "NAGAYA_STATE_DIR=${NAGAYA_DEBIAN_GUESTS}/state" "NAGAYA_RUNTIME_DIR=${NAGAYA_DEBIAN_GUESTS}/state/run")
+    "NAGAYA_STATE_DIR=${NAGAYA_DEBIAN_GUESTS}/state")
 endfunction()
 
 nagaya_debian_test(debian "Debian*" 1500)

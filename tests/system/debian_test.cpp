@@ -37,6 +37,15 @@ std::string host_output(const std::string& command) {
   return out;
 }
 
+/// Sockets need short paths, which a build folder's may not be.
+class ShortPaths : public ::testing::Environment {
+  void SetUp() override {
+    const char* state = std::getenv("NAGAYA_STATE_DIR");
+    if (state != nullptr) ::setenv("NAGAYA_RUNTIME_DIR", scratch("run").c_str(), 0);
+  }
+};
+[[maybe_unused]] const auto* const short_paths = ::testing::AddGlobalTestEnvironment(new ShortPaths);
+
 class Debian : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
