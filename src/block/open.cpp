@@ -138,12 +138,11 @@ Result<std::unique_ptr<Disk>> open_disk(const OpenOptions& options) {
   }
   TRY_ASSIGN(std::unique_ptr<Image> image, open_image(options));
   std::unique_ptr<Disk> disk;
-  if (options.format == Format::raw && options.io != IoMethod::threads) {
-    auto ring = uring_disk(image);
-    if (!ring && options.io == IoMethod::io_uring) return std::unexpected(std::move(ring.error()));
-    if (ring) disk = std::move(*ring);
-  } else if (options.io == IoMethod::io_uring) {
-    return fail(fmt::format("cannot open '{}' with io_uring", options.path), "only raw images are read and written by it");
+  if (options.io == IoMethod::io_uring) {
+    if (options.format != Format::raw) {
+      return fail(fmt::format("cannot open '{}' with io_uring", options.path), "only raw images are read and written by it");
+    }
+    TRY_ASSIGN(disk, uring_disk(image));
   }
   if (!disk) disk = pool_disk(std::move(image), options.threads);
   if (options.throttle.any()) disk = throttle(std::move(disk), options.throttle);

@@ -18,8 +18,8 @@ enum class Format : u8 { raw, qcow2, vmdk, vhd, vhdx };
 /// The error lists the known names.
 Result<Format> parse_format(std::string_view name);
 
-/// How requests that cannot be served at once reach the kernel. `automatic`: io_uring for raw images where the host allows
-/// it, threads otherwise. A ring outlives the jail of a machine's process (host/jail), which forbids to make one.
+/// How requests that cannot be served at once reach the kernel. `automatic`: what was measured to be faster, threads (see
+/// docs/design/block.md); io_uring is for raw images and for hosts that allow it. A ring outlives the jail of a machine's process (host/jail), which forbids to make one.
 enum class IoMethod : u8 { automatic, threads, io_uring };
 
 struct OpenOptions {

@@ -47,7 +47,7 @@ struct DiskConfig {
   std::string serial{};  ///< at most 20 printable characters
   std::vector<std::string> backing{};  ///< files or folders beside the image's own where its backing files may lie
   DiskLimits limits{};
-  std::string io = "auto";      ///< auto, threads, io_uring (raw only): what serves requests that have to wait
+  std::string io = "auto";      ///< auto (threads), threads, io_uring (raw only): what serves requests that have to wait
   std::string ring = "packed";  ///< packed, split: the kind of virtqueues that the guest is offered
   bool operator==(const DiskConfig&) const = default;
 };
