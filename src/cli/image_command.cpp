@@ -24,14 +24,6 @@ constexpr int interrupted = 130;
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
-std::string time_text(u64 seconds) {
-  const auto time = static_cast<std::time_t>(seconds);
-  std::tm parts{};
-  char text[32];
-  if (::gmtime_r(&time, &parts) == nullptr || std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) return "?";
-  return text;
-}
-
 /// For people: three digits or so.
 std::string size_text(u64 bytes) {
   if (bytes < MiB) return fmt::format("{} KiB", (bytes + KiB - 1) / KiB);
@@ -124,7 +116,7 @@ Result<int> images(const Parsed& options) {
     std::vector<std::string> names = image.names;
     if (names.empty()) names.emplace_back("");
     for (const std::string& name : names) {
-      table.rows.push_back({name, id, std::string(image::kind_name(image.kind)), time_text(image.created), size_text(image.size), disk, image.source});
+      table.rows.push_back({name, id, std::string(image::kind_name(image.kind)), format_time(image.created), size_text(image.size), disk, image.source});
     }
   }
   if (!options.has("quiet")) print(render(table, options.last("output")));

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cctype>
+#include <ctime>
 
 namespace nagaya::cli {
 
@@ -73,6 +74,14 @@ std::string format_size(u64 bytes) {
     ++unit;
   }
   return fmt::format("{}{}", bytes, names[unit]);
+}
+
+std::string format_time(u64 seconds) {
+  const auto time = static_cast<std::time_t>(seconds);
+  std::tm parts{};
+  char text[32];
+  if (::gmtime_r(&time, &parts) == nullptr || std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) return "?";
+  return text;
 }
 
 }  // namespace nagaya::cli

@@ -15,4 +15,7 @@ namespace nagaya::cli {
 /// The shortest exact spelling: "512M", "3G", "1000".
 [[nodiscard]] std::string format_size(u64 bytes);
 
+/// Seconds since 1970 in UTC, ISO 8601; "?" for what no calendar has.
+[[nodiscard]] std::string format_time(u64 seconds);
+
 }  // namespace nagaya::cli

@@ -34,5 +34,11 @@ TEST(Sizes, FormatIsExactAndReadsBack) {
   for (u64 bytes : {u64{0}, u64{1}, 1536 * MiB, 3 * KiB, ~u64{0}}) EXPECT_EQ(parse_size(format_size(bytes)), bytes);
 }
 
+TEST(Sizes, TimesInUtc) {
+  EXPECT_EQ(format_time(0), "1970-01-01T00:00:00Z");
+  EXPECT_EQ(format_time(1'767'225'599), "2025-12-31T23:59:59Z");
+  EXPECT_EQ(format_time(~u64{0} >> 1), "?");
+}
+
 }  // namespace
 }  // namespace nagaya::cli

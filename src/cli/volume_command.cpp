@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <cstdio>
-#include <ctime>
 
 #include "block/create.hpp"
 #include "block/open_image.hpp"
@@ -147,14 +146,6 @@ Result<int> convert(const Parsed& options) {
   return 0;
 }
 
-std::string time_text(u64 seconds) {
-  const auto time = static_cast<std::time_t>(seconds);
-  std::tm parts{};
-  char text[32];
-  if (::gmtime_r(&time, &parts) == nullptr || std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) return "?";
-  return text;
-}
-
 // Names come from the file: control characters must not reach a terminal.
 std::string shown(const std::string& name) {
   std::string out;
@@ -174,7 +165,7 @@ Result<int> snapshot(const Parsed& options) {
   if (options.has("delete")) TRY(image->delete_snapshot(options.last("delete")));
   if (changes == 0) {
     Table table{{"id", "name", "created", "size"}, {}};
-    for (const auto& s : image->snapshots()) table.rows.push_back({shown(s.id), shown(s.name), time_text(s.seconds), format_size(s.disk_size)});
+    for (const auto& s : image->snapshots()) table.rows.push_back({shown(s.id), shown(s.name), format_time(s.seconds), format_size(s.disk_size)});
     print(render(table, options.last("output")));
   }
   TRY(image->close());
