@@ -41,6 +41,10 @@ std::vector<OptionSpec> options_of_run() {
       {"--engine", "NAME", "auto, kvm or soft (default: auto, the one that suits this host)", Completes::words, {"auto", "kvm", "soft"}},
       {"--cpu", "MODEL", "features: portable (default), common to all engines, host (all)",
        Completes::words, {"portable", "common", "host"}},
+      {"--code-cache", "SIZE", "bound on the software engine's translated code (default: 128M)"},
+      {"--engine-log", "FILE", "at the end, the software engine's counters and translations, readable", Completes::file},
+      {"--count-blocks", "", "with --engine-log: count how often each translation runs, which costs speed"},
+      {"--perf-map", "", "let perf(1) name the software engine's translations (/tmp/perf-PID.map)"},
   };
   std::ranges::copy(boot, std::back_inserter(out));
   std::ranges::copy(device_options(), std::back_inserter(out));
@@ -60,6 +64,21 @@ std::vector<OptionSpec> options_of_run() {
   return out;
 }
 
+Result<> take_engine(const Parsed& options, proto::SoftEngineConfig& soft) {
+  if (options.has("code-cache")) {
+    auto size = parse_size(options.last("code-cache"));
+    if (!size) return std::unexpected(std::move(size).error().within("--code-cache"));
+    if (*size == 0) return fail("--code-cache 0", "there must be room for code", "give at least 1M");
+    soft.code_cache = *size;
+  }
+  if (options.has("engine-log") && options.last("engine-log").empty()) return fail("--engine-log", "the path is empty");
+  soft.log = options.last("engine-log");
+  soft.count_blocks = options.has("count-blocks");
+  soft.perf_map = options.has("perf-map");
+  if (soft.count_blocks && soft.log.empty()) return fail("--count-blocks", "nothing would show the counts", "give --engine-log FILE, too");
+  return {};
+}
+
 // What every machine is made of.
 Result<> take_common(const Parsed& options, proto::VmConfig& config) {
   if (options.has("memory")) {
@@ -76,6 +95,7 @@ Result<> take_common(const Parsed& options, proto::VmConfig& config) {
   }
   if (options.has("engine")) config.engine = options.last("engine");
   if (options.has("cpu")) config.cpu = options.last("cpu");
+  TRY(take_engine(options, config.soft));
   for (const std::string& part : options.all("append")) config.append += (config.append.empty() ? "" : " ") + part;
   return devices_from_options(options, config);
 }
@@ -83,7 +103,7 @@ Result<> take_common(const Parsed& options, proto::VmConfig& config) {
 // A machine made of an image: how it boots is the image's business.
 Result<int> run_of_image(const Parsed& options) {
   for (const char* option : {"kernel", "initrd", "firmware", "restore", "protocol", "module", "decompress-in-guest", "control",
-                             "save-on-signal", "save-and-exit", "no-reboot"}) {
+                             "save-on-signal", "save-and-exit", "no-reboot", "code-cache", "engine-log", "count-blocks", "perf-map"}) {
     if (options.has(option)) {
       return fail(fmt::format("--{}", option), fmt::format("it does not go with an image ('{}')", options.all("IMAGE")[0]));
     }

@@ -11,8 +11,11 @@
 namespace nagaya::machine {
 namespace {
 
-Result<std::unique_ptr<engine::Engine>> create(const std::string& name) {
-  return name == "kvm" ? engine::kvm::create_kvm_engine() : engine::soft::create_soft_engine();
+Result<std::unique_ptr<engine::Engine>> create(const std::string& name, const proto::SoftEngineConfig& soft = {}) {
+  if (name == "kvm") return engine::kvm::create_kvm_engine();
+  engine::soft::SoftOptions options{.count_blocks = soft.count_blocks, .perf_map = soft.perf_map, .log_file = soft.log};
+  if (soft.code_cache) options.code_cache_bytes = soft.code_cache;
+  return engine::soft::create_soft_engine(options);
 }
 
 /// The same features on either engine, so that a saved machine finds under the other what it had.
@@ -24,15 +27,17 @@ Result<std::vector<x86::CpuidEntry>> limited_to(std::vector<x86::CpuidEntry> tab
 
 }  // namespace
 
-Result<SelectedEngine> select_engine(const std::string& preference, const std::string& cpu) {
+Result<SelectedEngine> select_engine(const std::string& preference, const std::string& cpu, const proto::SoftEngineConfig& soft) {
   TRY_ASSIGN(const auto wanted, engine::parse_engine_preference(preference));
   // Even a machine that is to run on the software engine wants to know whether it could move.
   const engine::ProbeResult probe = engine::kvm::probe_kvm();
   TRY_ASSIGN(auto choice, engine::choose_engine(wanted, probe));
-  auto made = create(choice.name);
+  // Whoever wants to look inside wants the engine that can be looked into.
+  if (soft.observes() && choice.name == "kvm") choice = {"soft", "its log or map is wanted"};
+  auto made = create(choice.name, soft);
   if (!made && wanted == engine::EnginePreference::automatic && choice.name == "kvm") {
     choice = {"soft", made.error().message()};
-    made = create("soft");
+    made = create("soft", soft);
   }
   if (!made) return std::unexpected(std::move(made.error()));
 

@@ -6,6 +6,7 @@
 
 #include "base/result.hpp"
 #include "engine/engine.hpp"
+#include "proto/engine_config.hpp"
 
 namespace nagaya::machine {
 
@@ -16,7 +17,7 @@ struct SelectedEngine {
   std::vector<x86::CpuidEntry> cpuid;
 };
 
-/// `preference` and `cpu` as in proto::VmConfig.
-[[nodiscard]] Result<SelectedEngine> select_engine(const std::string& preference, const std::string& cpu);
+/// `preference`, `cpu` and `soft` as in proto::VmConfig.
+[[nodiscard]] Result<SelectedEngine> select_engine(const std::string& preference, const std::string& cpu, const proto::SoftEngineConfig& soft = {});
 
 }  // namespace nagaya::machine

@@ -95,6 +95,7 @@ proto::VmConfig config_for_restore(const proto::VmConfig& saved, const proto::Vm
   proto::VmConfig out = saved;
   out.name = asked.name;
   out.engine = asked.engine;
+  out.soft = asked.soft;
   out.restore = asked.restore;
   out.no_reboot = asked.no_reboot;
   out.save_file = asked.save_file;

@@ -13,6 +13,7 @@ VmConfig full() {
   c.memory = 512 * MiB;
   c.vcpus = 2;
   c.engine = "soft";
+  c.soft = {64 * MiB, "engine.log", true, true};
   c.kernel = "k", c.initrd = "i", c.append = "console=ttyS0 \"quoted\"\n", c.modules = {"m a b"};
   c.protocol = "multiboot";
   c.serial = {{CharConfig::Type::stdio, ""}, {CharConfig::Type::file, "log"}};
@@ -49,6 +50,13 @@ TEST(VmConfig, SaysWhatIsWrong) {
       {R"({"kernel":"k","vcpus":0})", "1 to 255"},
       {R"({"kernel":"k","vcpus":4294967298})", "'vcpus'"},
       {R"({"kernel":"k","engine":"xen"})", "one of auto, kvm, soft"},
+      {R"({"kernel":"k","soft":{"code_cache":524288}})", "from 1 MiB"},
+      {R"({"kernel":"k","soft":{"code_cache":2147483648}})", "to 1 GiB"},
+      {R"({"kernel":"k","soft":{"code_cache":1048577}})", "whole MiB"},
+      {R"({"kernel":"k","soft":{"count_blocks":true}})", "name a file"},
+      {R"({"kernel":"k","soft":{"jit":1}})", "unknown key 'jit'"},
+      {R"({"kernel":"k","soft":1})", "must be an object"},
+      {R"({"kernel":"k","engine":"kvm","soft":{"perf_map":true}})", "translates nothing"},
       {R"({"kernel":"k","serial":[{"type":"tcp"}]})", "no such choice"},
       {R"({"kernel":"k","serial":[{"type":"file"}]})", "needs a 'path'"},
       {R"({"kernel":"k","serial":[{"type":"stdio"},{"type":"stdio"}]})", "only one port"},

@@ -33,6 +33,8 @@ Result<> VmConfig::validate() const {
   if (vcpus < 1 || vcpus > most_vcpus) return fail(fmt::format("{} vCPUs", vcpus), "it must be 1 to 255");
   TRY(one_of("engine", engine, engines));
   TRY(one_of("cpu", cpu, cpus));
+  TRY(soft.validate());
+  if (soft.observes() && engine == "kvm") return fail("engine kvm", "it translates nothing, so there is nothing to log or to map", "choose soft");
   TRY(one_of("protocol", protocol, protocols));
   if (kernel.empty() && firmware.empty() && restore.empty()) {
     return fail("nothing to start", "neither kernel, firmware nor a saved machine is given");
@@ -53,6 +55,7 @@ Result<> VmConfig::validate() const {
 
 std::string VmConfig::to_json() const {
   nlohmann::ordered_json out = {{"name", name}, {"memory", memory}, {"vcpus", vcpus}, {"engine", engine}, {"cpu", cpu}};
+  if (soft != SoftEngineConfig{}) out["soft"] = proto::to_json(soft);
   const auto text = [&](const char* key, const std::string& value) {
     if (!value.empty()) out[key] = value;
   };
@@ -81,6 +84,9 @@ Result<VmConfig> VmConfig::from_json(std::string_view text) {
   fields.number("vcpus", out.vcpus);
   fields.text("engine", out.engine);
   fields.text("cpu", out.cpu);
+  if (const auto* options = fields.take("soft")) {
+    TRY_ASSIGN(out.soft, soft_engine_from(*options));
+  }
   fields.text("kernel", out.kernel);
   fields.text("initrd", out.initrd);
   fields.text("append", out.append);

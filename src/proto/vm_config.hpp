@@ -2,6 +2,7 @@
 // JSON object. Strict: an unknown key, a wrong type or a value out of range is an error that names the key.
 //
 //   {"memory": 536870912, "vcpus": 2, "engine": "auto", "cpu": "portable",
+//    "soft": {"code_cache": 134217728, "log": "engine.log", "count_blocks": true, "perf_map": true},
 //    "kernel": "/boot/vmlinuz", "initrd": "initrd.img", "append": "console=ttyS0",
 //    "modules": ["path arguments"], "protocol": "auto", "decompress_in_guest": false,
 //    "firmware": "", "restore": "",
@@ -24,6 +25,7 @@
 #include "base/result.hpp"
 #include "base/types.hpp"
 #include "proto/device_config.hpp"
+#include "proto/engine_config.hpp"
 
 namespace nagaya::proto {
 
@@ -35,6 +37,7 @@ struct VmConfig : DeviceConfig {
   /// "portable": features that every engine that runs well on this host carries; "common": that every usable engine does,
   /// however poor, so that the machine can move to any of them; "host": all of the engine's.
   std::string cpu = "portable";
+  SoftEngineConfig soft{};
   std::string kernel{}, initrd{}, append{};
   std::vector<std::string> modules{};  ///< multiboot and PVH: "path arguments…"
   std::string protocol = "auto";       ///< auto, linux64, linux32, pvh, multiboot

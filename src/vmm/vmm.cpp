@@ -84,7 +84,7 @@ class Vmm {
       config = machine::config_for_restore(saved->config, config);
     }
     // A saved machine shows its own CPUID, which is compared with all that the engine has.
-    TRY_ASSIGN(auto engine, machine::select_engine(config.engine, saved ? "host" : config.cpu));
+    TRY_ASSIGN(auto engine, machine::select_engine(config.engine, saved ? "host" : config.cpu, config.soft));
     tell(engine.line);
     TRY_ASSIGN(ends_, machine::OpenEnds::open(*loop_, config, [this] { end({Outcome::killed}); }));
     for (const std::string& place : ends_->places()) tell(place);

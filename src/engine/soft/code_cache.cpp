@@ -1,7 +1,6 @@
 #include "engine/soft/code_cache.hpp"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -10,18 +9,17 @@ namespace nagaya::engine::soft {
 
 Result<std::unique_ptr<CodeCache>> CodeCache::create(u64 size) {
   std::unique_ptr<CodeCache> cache(new CodeCache);
-  const int fd = memfd_create("nagaya-code", MFD_CLOEXEC);
-  if (fd < 0) return fail_errno("cannot create the code cache");
   cache->size_ = size;
-  const bool sized = ftruncate(fd, static_cast<off_t>(size)) == 0;
-  void* rw = sized ? mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0) : MAP_FAILED;
-  void* rx = sized ? mmap(nullptr, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0) : MAP_FAILED;
-  const int error = errno;
-  close(fd);
-  cache->rw_ = rw == MAP_FAILED ? nullptr : static_cast<u8*>(rw);
-  cache->rx_ = rx == MAP_FAILED ? nullptr : static_cast<u8*>(rx);
-  if (!cache->rw_ || !cache->rx_)
-    return fail_errno("cannot map the code cache", error, "the software engine needs memory that is executable");
+  // Of shared memory, mremap with size 0 makes a second view. Not a memfd: perf takes such a mapping for a file without symbols,
+  // and would not look at its map (perf_map.hpp).
+  void* rw = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (rw == MAP_FAILED) return fail_errno("cannot map the code cache");
+  cache->rw_ = static_cast<u8*>(rw);
+  void* rx = mremap(rw, 0, size, MREMAP_MAYMOVE);
+  if (rx == MAP_FAILED) return fail_errno("cannot map the code cache a second time");
+  cache->rx_ = static_cast<u8*>(rx);
+  if (mprotect(rx, size, PROT_READ | PROT_EXEC) != 0)
+    return fail_errno("cannot map the code cache", errno, "the software engine needs memory that is executable");
   return cache;
 }
 

@@ -1,4 +1,4 @@
-// Where translated code lives: one anonymous file mapped twice, executable here and writable there, never both at one address.
+// Where translated code lives: anonymous memory mapped twice, executable here and writable there, never both at one address.
 #pragma once
 #include <deque>
 #include <memory>

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "base/types.hpp"
+#include "engine/soft/light/counters.hpp"
 #include "x86/cpu_state.hpp"
 
 namespace nagaya::x86 {
@@ -90,6 +91,10 @@ enum Thunk : u8 {
   thunk_execute_inline,  ///< RCX -> {Insn*, i32 offset, 0}: execute it, continue at RCX + 16 when nothing else is due
   thunk_segment,   ///< R11 = offset, RCX -> {u32 size|access<<16|seg<<24, i32 offset}: segment checks, R11 = linear
 };
+/// Bytes of data that stand behind the jump to a thunk, at RCX.
+constexpr unsigned thunk_data(Thunk t) {
+  return t == thunk_execute_inline ? 16 : t == thunk_mem_slow || t == thunk_commit || t == thunk_segment ? 8 : 0;
+}
 
 /// An exception raised by the instruction being executed, not yet delivered.
 struct Fault {
@@ -176,6 +181,7 @@ struct SoftCpu {
   IoHandler* io;
   const char* leave_detail;
   u64 counters[32];
+  Counters count;
   u32 mode_key;  ///< of mode_index, as last computed
   u32 want_key;  ///< with Leave::translate: mode of the block to make
   // --- TLB bookkeeping: indices filled since the last flush, so that a flush costs what was used

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/soft/code_cache.hpp"
+#include "engine/soft/observe.hpp"
 #include "engine/soft/soft_engine.hpp"
 #include "engine/soft/system.hpp"
 #include "engine/soft/translate.hpp"
@@ -67,7 +68,9 @@ class SoftEngine final : public Engine {
   std::unique_ptr<CodeCache> cache_;
   std::unique_ptr<Translator> translator_;
   std::mutex translate_mutex_;  // guards cache_ and translator_ while vCPUs run
-  u64 flushes_ = 0, translated_ = 0;
+  u64 flushes_ = 0, translated_ = 0, translation_tsc_ = 0;
+  std::unique_ptr<Observer> observer_;  // null: nobody looks; guarded by translate_mutex_
+  std::string departed_;  // counters of vCPUs that are gone, for the observer; guarded by vcpus_mutex_
 
   std::mutex world_mutex_;
   std::condition_variable world_changed_;
@@ -125,6 +128,9 @@ class SoftVcpu final : public Vcpu {
 
 /// Installs the process-wide handlers for faults of re-encoded instructions (once), and this thread's signal stack and mask.
 Result<> enter_thread(SoftVcpu& vcpu);
+
+/// The counters of one vCPU as text.
+std::string statistics_of(const SoftCpu& cpu);
 
 /// CPUID of this host less what the engine does not carry, plus what it gives on any host.
 std::vector<CpuidEntry> host_cpuid();

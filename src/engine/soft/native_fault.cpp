@@ -49,6 +49,7 @@ bool deliver(ucontext_t& context) {
   cpu.fault.pending = true;
   cpu.fault.vector = static_cast<u8>(vector);
   cpu.fault.has_code = has_code;
+  cpu.count.cause = Cause::native_fault;
   regs[REG_RIP] = reinterpret_cast<greg_t>(&soft_native_fault);
   return true;
 }

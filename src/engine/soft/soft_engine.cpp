@@ -45,6 +45,7 @@ Result<std::unique_ptr<Engine>> SoftEngine::create(const SoftOptions& options) {
   if (const std::string missing = missing_host_features(); !missing.empty())
     return fail("the software engine cannot run on this CPU", "it lacks " + missing, "a CPU of the x86-64-v3 level (2013 and later) is needed");
   std::unique_ptr<SoftEngine> engine(new SoftEngine);
+  TRY_ASSIGN(engine->observer_, Observer::create(options));
   engine->options_ = options;
   engine->capabilities_.name = "soft";
   engine->capabilities_.max_vcpus = max_cpus;
@@ -58,12 +59,14 @@ Result<std::unique_ptr<Engine>> SoftEngine::create(const SoftOptions& options) {
   if (!engine->shared_.buckets) return fail_errno("cannot allocate the block table");
   TranslateOptions translate;
   translate.precise_flags = options.precise_flags;
+  translate.count_blocks = options.count_blocks;
   translate.max_insns = std::clamp(options.max_block_insns, 1u, 64u);
   engine->translator_ = std::make_unique<Translator>(*engine->cache_, translate);
   return engine;
 }
 
 SoftEngine::~SoftEngine() {
+  if (observer_) observer_->end(statistics() + departed_);
   unmap_tables();
   if (shared_.buckets) munmap(static_cast<void*>(shared_.buckets), sizeof(std::atomic<Block*>) * block_buckets);
 }
@@ -134,6 +137,7 @@ void SoftEngine::detach(SoftVcpu& vcpu) {
   exclusive([&] {
     std::lock_guard lock(vcpus_mutex_);
     std::erase(vcpus_, &vcpu);
+    if (observer_) departed_ += statistics_of(vcpu.cpu());
     u32 n = 0;
     for (SoftVcpu* v : vcpus_) shared_.cpus[n++] = &v->cpu();
     shared_.cpu_count.store(n);
@@ -170,6 +174,7 @@ void SoftEngine::exclusive(const std::function<void()>& work) {
 }
 
 void SoftEngine::flush_code() {
+  if (observer_) observer_->flush();
   for (unsigned i = 0; i < block_buckets; ++i) {
     if (shared_.buckets[i].load(std::memory_order_relaxed)) shared_.buckets[i].store(nullptr);
   }
@@ -221,7 +226,11 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
       Block* block = find_block(shared_, source.gpa, source.mode_index, ~0ull);
       if (block && block->gpa2 == ~0ull) return;  // another vCPU made it meanwhile
       begin_translation(shared_, 0, source.gpa & ~0xfffull);
-      const ScopeExit ended([&] { end_translation(shared_); });
+      const u64 began = host::rdtsc();
+      const ScopeExit ended([&] {
+        end_translation(shared_);
+        translation_tsc_ += host::rdtsc() - began;
+      });
       const u8* page = slot_address(shared_, source.gpa & ~0xfffull, false);
       source.page = page ? page : open_bus_page();
       Block* made = nullptr;
@@ -240,7 +249,10 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
         status = translator_->translate(source, made);
       }
       if (status == TranslateStatus::ok) {
-        if (insert_block(shared_, *made)) ++translated_;  // else its bytes have changed: asked for again
+        if (insert_block(shared_, *made)) {  // else its bytes have changed: asked for again
+          ++translated_;
+          if (observer_) observer_->made(*made, source, rip);
+        }
         return;
       }
       full = true;
@@ -319,18 +331,6 @@ Result<> SoftEngine::set_clock_ns(u64 value) {
     kvm_clock_update(cpu);
   }
   return {};
-}
-
-std::string SoftEngine::statistics() const {
-  std::string out = "blocks translated: " + std::to_string(translated_) + "\ncode bytes: " + std::to_string(cache_->used()) +
-                    "\nblocks dropped: " + std::to_string(shared_.dropped.load()) + "\nwhole flushes: " + std::to_string(flushes_) + "\n";
-  std::lock_guard lock(vcpus_mutex_);
-  for (SoftVcpu* v : vcpus_) {
-    const SoftCpu& cpu = v->cpu();
-    out += "vcpu " + std::to_string(cpu.id) + ": instructions in C++ " + std::to_string(cpu.counters[0]) + ", TLB misses " +
-           std::to_string(cpu.counters[1]) + ", leaves " + std::to_string(cpu.counters[2]) + "\n";
-  }
-  return out;
 }
 
 }  // namespace nagaya::engine::soft

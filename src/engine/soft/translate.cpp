@@ -211,6 +211,7 @@ TranslateStatus Translator::translate(const CodeSource& source, Block*& out) {
     const_cast<u8*>(e_.data())[at] = static_cast<u8>(kick - (at + 1));
   }
   entry_ = e_.size();
+  if (options_.count_blocks) emit_count();
 
   for (std::size_t i = 0; i < insns_.size();) {
     const std::size_t grouped = emit_group(i);

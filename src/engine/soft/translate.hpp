@@ -15,6 +15,8 @@ struct TranslateOptions {
   bool precise_flags = false;
   /// Longest block in guest instructions.
   unsigned max_insns = 48;
+  /// Each block counts how often it is entered, in Block::executed.
+  bool count_blocks = false;
 };
 
 /// Where the code to translate is. `page2` is the page that follows virtually: null when not (yet) known.
@@ -46,6 +48,8 @@ class Translator {
   [[nodiscard]] int unit_fault(const Decoded& d) const;
   bool unit_allowed(const Decoded& d);
   void begin(const Decoded& d);
+  // translate_count.cpp
+  void emit_count();
   // translate_flow.cpp: exits
   void emit_rip(u32 offset);
   void exit_direct(i64 target, u32 from, bool truncate16);

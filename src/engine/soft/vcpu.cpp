@@ -217,6 +217,7 @@ Exit SoftVcpu::run() {
       cpu.mode_index = ~0u;
       cpu.link_site = nullptr;
     }
+    cpu.count.cause = Cause::enter;
     soft_enter(&cpu);
     // What is needed of the code cache is copied before others may empty it.
     const bool has_insn = cpu.leave == Leave::heavy && cpu.insn;
@@ -225,6 +226,7 @@ Exit SoftVcpu::run() {
     hide_host_pointers(cpu.s, engine_.cache());
     engine_.end_guest();
     ++cpu.counters[2];
+    ++cpu.count.leave[static_cast<unsigned>(cpu.leave)];
     switch (cpu.leave) {
       case Leave::translate: engine_.translate_for(cpu); break;
       case Leave::heavy:
@@ -234,6 +236,7 @@ Exit SoftVcpu::run() {
         if (cpu.fault.pending) {
           if (!deliver_fault(cpu)) cpu.leave = Leave::shutdown;
         } else if (has_insn) {
+          ++cpu.count.execute_heavy[insn.mnemonic];
           execute_heavy(cpu, insn);
         }
         cpu.heavy = false;

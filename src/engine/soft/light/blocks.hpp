@@ -40,6 +40,7 @@ struct Block {
   LinkSite* in = nullptr;
   const SideEntry* side = nullptr;
   u32 side_count = 0;
+  u64 executed = 0;  ///< entries, with TranslateOptions::count_blocks; vCPUs at the same time may lose some
 };
 
 struct MemorySlot {

@@ -141,6 +141,7 @@ bool deliver_fault(SoftCpu& cpu) {
 }
 
 bool deliver_interrupt(SoftCpu& cpu, u8 vector, bool nmi) {
+  ++(nmi ? cpu.count.nmis : cpu.count.interrupts);
   Event event;
   event.vector = nmi ? u8{vec_nmi} : vector;
   event.rip = cpu.s.rip;

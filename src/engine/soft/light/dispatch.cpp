@@ -40,6 +40,19 @@ u64 breakpoint_hits(const SoftCpu& cpu, u64 linear) {
   return hits;
 }
 
+/// `host`: the answer of mem_slow.
+void count_slow(SoftCpu& cpu, u64 host) {
+  if (host > 1) {
+    const bool copy = host - reinterpret_cast<u64>(cpu.bounce) < sizeof cpu.bounce;
+    cpu.count.count(copy ? cpu.heavy ? Slow::mmio : Slow::crossing : cpu.bounce_write == 2 ? Slow::special : Slow::fill);
+  } else if (host) {
+    cpu.count.count(Slow::masked);
+  } else if (cpu.fault.pending) {  // else it comes again, heavy
+    cpu.count.count(Slow::fault);
+    cpu.count.cause = Cause::memory_fault;
+  }
+}
+
 }  // namespace
 
 bool finish_step(SoftCpu& cpu) {
@@ -60,11 +73,13 @@ bool finish_step(SoftCpu& cpu) {
 extern "C" const void* soft_dispatch(SoftCpu* c) {
   SoftCpu& cpu = *c;
   LinkSite* site = cpu.link_site;
+  cpu.count.dispatch(site != nullptr);
   cpu.link_site = nullptr;
   cpu.code_dropped = false;
   for (;;) {
     if (cpu.s.run_state != x86::RunState::running) return leave(cpu, Leave::heavy);
     if (cpu.fault.pending) {
+      ++cpu.count.faults[cpu.fault.vector & 31];
       site = nullptr;
       cpu.stepping = cpu.step_trap = cpu.shadow_served = false;
       cpu.data_hits = 0;
@@ -122,6 +137,7 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
       if (e.neg_rip + rip == 0 && *static_cast<const u8*>(e.code) != jump_opcode) code = e.code;
     }
     if (!code) {
+      ++cpu.count.jump_misses;
       u64 gpa;
       bool global = false;
       if (!translate_fetch(cpu, linear, gpa, &global)) {
@@ -162,6 +178,8 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
 extern "C" const void* soft_execute(SoftCpu* cpu, const Insn* insn) {
   cpu->need_heavy = false;
   ++cpu->counters[0];
+  ++cpu->count.execute[insn->mnemonic];
+  cpu->count.cause = Cause::execute;
   if (!execute(*cpu, *insn) && cpu->need_heavy) {
     cpu->insn = insn;
     return leave(*cpu, Leave::heavy);
@@ -176,6 +194,8 @@ extern "C" const void* soft_execute_inline(SoftCpu* c, const Insn* insn) {
   cpu.need_heavy = false;
   cpu.code_dropped = false;
   ++cpu.counters[0];
+  ++cpu.count.execute_inline[insn->mnemonic];
+  cpu.count.cause = Cause::execute_inline;
   if (!execute(cpu, *insn)) {
     if (!cpu.need_heavy) return soft_dispatch(c);
     cpu.insn = insn;
@@ -188,10 +208,13 @@ extern "C" const void* soft_execute_inline(SoftCpu* c, const Insn* insn) {
   if (events.interrupt_shadow && !waiting) events.interrupt_shadow = false;
   const bool due = cpu.s.rip != next || cpu.code_dropped || events.interrupt_shadow || events.mov_ss_shadow || cpu.fault.pending ||
                    ((flags ^ cpu.s.rflags) & (rflags_tf | rflags_vm | rflags_ac)) || (waiting && (cpu.s.rflags & rflags_if));
-  return due ? soft_dispatch(c) : reinterpret_cast<const void*>(1);
+  if (due) return soft_dispatch(c);
+  cpu.count.cause = Cause::lookup;
+  return reinterpret_cast<const void*>(1);
 }
 
 extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector) {
+  cpu->count.cause = Cause::raise;
   if (vector == 13) {
     raise(*cpu, 13, 0);
   } else {
@@ -202,14 +225,23 @@ extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector) {
 
 extern "C" u64 soft_mem_slow(SoftCpu* cpu, u64 linear, u32 desc) {
   ++cpu->counters[1];
-  return mem_slow(*cpu, linear, desc);
+  const u64 host = mem_slow(*cpu, linear, desc);
+  count_slow(*cpu, host);
+  return host;
 }
 
-extern "C" u32 soft_commit(SoftCpu* cpu) { return mem_commit(*cpu) ? 0 : 1; }
+extern "C" u32 soft_commit(SoftCpu* cpu) {
+  if (!mem_commit(*cpu)) return 1;
+  ++cpu->count.commits;
+  return 0;
+}
 
 extern "C" u32 soft_segment(SoftCpu* cpu, u64 offset, u32 desc) {
   u64 linear = 0;
+  ++cpu->count.segments;
+  cpu->count.cause = Cause::memory_fault;
   if (!linear_address(*cpu, static_cast<u8>(desc >> 24), offset, desc & 0xffff, static_cast<Access>(desc >> 16 & 3), linear)) return 0;
+  cpu->count.cause = Cause::lookup;
   cpu->scratch[7] = linear;
   return 1;
 }

@@ -188,11 +188,13 @@ bool translate(SoftCpu& cpu, u64 linear, Access access, TlbKind kind, u64& gpa, 
   if (const L2Entry* hit = l2_find(cpu, linear & ~0xfffull)) {
     // Rights that do not suffice may be stale: only a walk raises a fault.
     if (permitted(cpu, hit->rights, access, kind) && (access != Access::write || (hit->rights & right_dirty))) {
+      ++cpu.count.l2_hits;
       gpa = hit->gpa | (linear & 0xfff);
       rights = hit->rights;
       return true;
     }
   }
+  ++cpu.count.walks;
   return walk_tables(cpu, linear, access, kind, gpa, rights);
 }
 

@@ -132,10 +132,12 @@ void tlb_init(SoftCpu& cpu) {
 }
 
 void tlb_rights_changed(SoftCpu& cpu) {
+  cpu.count.count(Flush::rights);
   for (unsigned kind = 0; kind < tlb_kinds; kind++) flush_inline(cpu, kind);
 }
 
 void tlb_flush_all(SoftCpu& cpu) {
+  cpu.count.count(Flush::all);
   tlb_rights_changed(cpu);
   jump_flush(cpu);
   drop_all_stamps(cpu);
@@ -143,12 +145,14 @@ void tlb_flush_all(SoftCpu& cpu) {
 }
 
 void tlb_flush_all_nonglobal(SoftCpu& cpu) {
+  cpu.count.count(Flush::all_nonglobal);
   for (unsigned kind = 0; kind < tlb_kinds; kind++) flush_inline_nonglobal(cpu, kind);
   flush_jump_nonglobal(cpu);
   cpu.sys.stamp_floor = ++cpu.sys.stamp_counter;
 }
 
 void tlb_flush_pcid(SoftCpu& cpu, unsigned pcid) {
+  cpu.count.count(Flush::pcid);
   cpu.sys.pcid_stamp[pcid & 0xfff] = 0;
   if (pcid != current_pcid(cpu)) return;
   for (unsigned kind = 0; kind < tlb_kinds; kind++) flush_inline_nonglobal(cpu, kind);
@@ -160,6 +164,7 @@ void tlb_flush_nonglobal(SoftCpu& cpu) { tlb_flush_pcid(cpu, current_pcid(cpu));
 void load_cr3(SoftCpu& cpu, u64 value, bool keep) {
   const bool same = cpu.s.cr3 == (value & ~(1ull << 63));
   if (same && keep) return;
+  cpu.count.count(Flush::cr3);
   cpu.s.cr3 = value & ~(1ull << 63);
   // The inline tables hold the old address space in any case.
   if (!keep) cpu.sys.pcid_stamp[current_pcid(cpu)] = 0;
@@ -170,6 +175,7 @@ void load_cr3(SoftCpu& cpu, u64 value, bool keep) {
 void tlb_flush_page(SoftCpu& cpu, u64 linear) { tlb_flush_page_pcid(cpu, linear, current_pcid(cpu)); }
 
 void tlb_flush_page_pcid(SoftCpu& cpu, u64 linear, unsigned pcid) {
+  cpu.count.count(Flush::page);
   if (within_large_page(cpu, linear)) return tlb_flush_all(cpu);
   drop_page(cpu, linear & ~0xfffull, cpu.sys.pcid_stamp[pcid & 0xfff]);
 }
@@ -275,6 +281,7 @@ void jump_insert(SoftCpu& cpu, unsigned mode, u64 rip, u64 linear, const void* c
 }
 
 void jump_flush(SoftCpu& cpu) {
+  cpu.count.count(Flush::jump);
   flush_jump_nonglobal(cpu);
   for (u32 i = 0; i < cpu.sys.jump_global_log_count; i++)
     reset_jump(cpu, cpu.sys.jump_global_log[i] >> 16, cpu.sys.jump_global_log[i] & 0xffff);

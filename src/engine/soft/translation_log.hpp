@@ -1,0 +1,38 @@
+// A log of translation that people can read: for each block the guest's instructions beside the host's that they became.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "engine/soft/code_cache.hpp"
+#include "engine/soft/translate.hpp"
+
+namespace nagaya::engine::soft {
+
+class TranslationLog {
+ public:
+  /// Right after translation: the guest's bytes may change later.
+  void add(const Block& block, const CodeSource& source, u64 rip);
+  /// The code cache is about to be emptied.
+  void clear() { entries_.clear(); }
+  /// The blocks made since the last flush, at most `most`. With counts those come first that were entered most often, else in
+  /// the order of translation. Reads the code cache: no vCPU may be inside.
+  [[nodiscard]] std::string text(std::size_t most, bool counted) const;
+
+ private:
+  struct Entry {
+    const Block* block;
+    u64 rip;
+    u32 first;               ///< offset in its page of bytes[0]
+    std::vector<u8> bytes;   ///< the guest's, across the page end
+    std::vector<u32> insns;  ///< offsets of its instructions in the page, ascending
+  };
+  void append(std::string& out, const Entry& entry, u64 total) const;
+  /// The host instruction at offset `at`; `next`: where the one behind it is.
+  std::string host_line(const Block& block, u32 at, u32& next) const;
+  /// The block at a host address, or empty.
+  [[nodiscard]] std::string target_name(u64 pc) const;
+
+  std::vector<Entry> entries_;
+};
+
+}  // namespace nagaya::engine::soft
