@@ -9,7 +9,7 @@ static float reals[4096] __attribute__((aligned(32)));
 __attribute__((target("avx2,fma"))) static uint64_t work(void) {
   __m256i sum = _mm256_setzero_si256();
   __m256 total = _mm256_setzero_ps();
-  for (int round = 0; round < 80000; ++round) {
+  for (int round = 0; round < 30000; ++round) {
     __m256i salt = _mm256_set1_epi32(round);
     for (int i = 0; i < 4096; i += 8) {
       __m256i value = _mm256_load_si256((const __m256i *)(data + i));
