@@ -89,12 +89,11 @@ fuzz: ## run each fuzz target for SECONDS (60)
 	@scripts/run-fuzzers $(BUILD)/fuzz/fuzz $(or $(SECONDS),60)
 
 bench: GUEST_EXTRA = fio
-bench: program guests debian ## compare with QEMU's TCG, in one run
+bench: program guests debian ## compare with QEMU's TCG, User-Mode Linux and this host, in one run
 	@scripts/install-packages bench
 	@bench/run -b $(BUILD)
 	@bench/disk -b $(BUILD)
 	@bench/net/run -b $(BUILD)
-	@bench/debian -b $(BUILD)
 
 kvm-boot: program guests ## boot Debian on the KVM engine (needs a host whose KVM runs guest kernels)
 	@scripts/run-guest -b $(BUILD) --engine kvm --command 'uname -a; dmesg | grep -i -m1 hypervisor'
