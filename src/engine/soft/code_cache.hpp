@@ -1,7 +1,8 @@
 // Where translated code lives: anonymous memory mapped twice, executable here and writable there, never both at one address.
+// It is cut into segments that are filled and emptied in turn, each with an arena for the records of its blocks.
 #pragma once
-#include <deque>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "base/result.hpp"
@@ -17,38 +18,59 @@ class CodeCache {
   CodeCache(const CodeCache&) = delete;
   CodeCache& operator=(const CodeCache&) = delete;
 
+  /// Makes room for one more block of any size. False when the next segment holds code: the caller evicts it.
+  bool reserve();
+  /// The segment that `reserve` wants empty.
+  [[nodiscard]] unsigned next_segment() const { return (current_ + 1) % static_cast<unsigned>(segments_.size()); }
+  [[nodiscard]] unsigned segment_count() const { return static_cast<unsigned>(segments_.size()); }
   /// Executable address that the next block will get (16-byte aligned).
-  [[nodiscard]] const u8* next() const { return rx_ + used_; }
-  /// Copies a finished block there; null when it does not fit (the caller flushes).
-  const u8* commit(const u8* code, u32 size);
+  [[nodiscard]] const u8* next() const { return rx_ + segments_[current_].code_used; }
+  /// Copies a finished block there.
+  const u8* commit(const u8* code, u32 size, Block& block);
+  static constexpr u32 trampoline_size = 16;
+  /// Where every block finds the jump to a thunk, within reach of a 32-bit displacement.
+  [[nodiscard]] const u8* trampoline(Thunk thunk) const { return rx_ + trampoline_size * thunk; }
   [[nodiscard]] i64 rw_minus_rx() const { return rw_ - rx_; }
   [[nodiscard]] bool contains(u64 pc) const { return pc - reinterpret_cast<u64>(rx_) < size_; }
-  [[nodiscard]] u64 used() const { return used_; }
-  [[nodiscard]] u64 block_count() const { return blocks_.size(); }
+  /// Base of the records; blocks name them by 32-bit numbers (record_id).
+  [[nodiscard]] u8* records() const { return records_; }
+  [[nodiscard]] u32 record_id(const void* record) const {
+    return static_cast<u32>((static_cast<const u8*>(record) - records_) / record_unit);
+  }
 
-  /// Objects that live until the next flush.
-  Block& new_block();
-  LinkSite& new_site();
-  const Insn& keep(const Insn& insn);
-  const SideEntry* keep(const std::vector<SideEntry>& side);
+  /// A record that lives as long as the segment of the block being made.
+  template <class T>
+  T& make() {
+    static_assert(alignof(T) <= record_unit);
+    return *new (allocate(sizeof(T))) T();
+  }
+  u8* allocate(u64 bytes);
+
   /// The block whose code holds `pc`, or null. Callable from a signal handler of a thread inside translated code.
   [[nodiscard]] const Block* find_by_pc(u64 pc) const;
-  /// Forgets everything. No vCPU may be inside.
-  void flush();
-  /// Blocks in order of their code (for the translation log).
-  [[nodiscard]] const std::deque<Block>& blocks() const { return blocks_; }
+  /// Blocks of a segment in order of their code.
+  [[nodiscard]] const std::vector<Block*>& blocks(unsigned segment) const { return segments_[segment].blocks; }
+  /// Forgets a segment whose blocks are in no structure any more. No vCPU may be inside.
+  void clear(unsigned segment);
+
+  [[nodiscard]] u64 code_bytes() const;
+  [[nodiscard]] u64 record_bytes() const;
+  [[nodiscard]] u64 block_count() const;
 
  private:
   CodeCache() = default;
+  struct Segment {
+    u64 code_begin = 0, code_used = 0, code_end = 0;  // offsets in the file
+    u64 records_begin = 0, records_used = 0, records_end = 0;
+    std::vector<Block*> blocks;  // guarded by index_lock_
+  };
   u8* rx_ = nullptr;
   u8* rw_ = nullptr;
-  u64 size_ = 0, used_ = 0;
-  std::deque<Block> blocks_;
-  std::deque<LinkSite> sites_;
-  std::deque<Insn> insns_;
-  std::deque<std::vector<SideEntry>> sides_;
+  u8* records_ = nullptr;
+  u64 size_ = 0, segment_size_ = 0;
+  std::vector<Segment> segments_;
+  unsigned current_ = 0;
   mutable std::atomic<u32> index_lock_{0};
-  std::vector<const Block*> by_pc_;  // guarded by index_lock_; ascending
 };
 
 }  // namespace nagaya::engine::soft

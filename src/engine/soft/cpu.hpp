@@ -80,20 +80,23 @@ struct SystemCache {
 
 enum class Access : u8 { read = 0, write = 1, fetch = 2 };
 
-/// Entry points that translated code jumps to (thunks.cpp).
+/// Entry points that translated code jumps to (thunks.cpp). "Record": a number of CodeCache::record_id.
 enum Thunk : u8 {
   thunk_lookup,    ///< R11 = RIP: find or make its block
-  thunk_link,      ///< R11 = RIP, RCX = LinkSite: the same, then patch the exit
-  thunk_execute,   ///< R11 = RIP, RCX = Insn: execute it in C++
+  thunk_kick,      ///< RCX = offset from pc_base, sign-extended from ECX: the same
+  thunk_link,      ///< ECX = LinkSite record: find or make its target, then patch the exit
+  thunk_execute,   ///< ECX = KeptInsn record: execute it in C++
+  thunk_execute_inline,  ///< the same, and go on behind it when nothing else is due
+  thunk_raise,     ///< ECX = vector << 16 | offset of the instruction: raise that exception (error code 0 where it has one)
+  thunk_miss,      ///< ECX = MissSite record, R11 = linear address unless the record tells: make the lookup hit and try again
   thunk_mem_slow,  ///< R11 = linear address, RCX -> {u32 desc, i32 offset}: continue at RCX + 8 with R11 = host address
   thunk_commit,    ///< RCX -> {i32 next offset, u32 stay}: write back the bounce buffer, continue at RCX + 8
-  thunk_raise,     ///< R11 = RIP, RCX = vector: raise that exception (error code 0 where it has one)
-  thunk_execute_inline,  ///< RCX -> {Insn*, i32 offset, 0}: execute it, continue at RCX + 16 when nothing else is due
   thunk_segment,   ///< R11 = offset, RCX -> {u32 size|access<<16|seg<<24, i32 offset}: segment checks, R11 = linear
+  thunk_count
 };
 /// Bytes of data that stand behind the jump to a thunk, at RCX.
 constexpr unsigned thunk_data(Thunk t) {
-  return t == thunk_execute_inline ? 16 : t == thunk_mem_slow || t == thunk_commit || t == thunk_segment ? 8 : 0;
+  return t == thunk_mem_slow || t == thunk_commit || t == thunk_segment ? 8 : 0;
 }
 
 /// An exception raised by the instruction being executed, not yet delivered.
@@ -141,7 +144,7 @@ struct SoftCpu {
   u64 bit_masks[3];  ///< constants 15, 31, 63
   LinkSite* link_site;  ///< the exit that asked for a block, to be patched
   const Insn* insn;  ///< of the block exit that asks for C++ execution
-  const void* thunks[8];  ///< entry points of thunks.cpp, by enum Thunk
+  const void* thunks[16];  ///< entry points of thunks.cpp, by enum Thunk
   SoftCpu* self;
   struct CodeShared* shared;  ///< blocks and memory map of the engine (light/blocks.hpp)
   u64 lin_seg_base[6];  ///< linear base for ES CS SS DS FS GS as used by inline address computation
@@ -157,6 +160,7 @@ struct SoftCpu {
   u32 mode_index;  ///< dense index of the current block mode (selects the jump cache)
   bool heavy;      ///< true while C++ may touch vector registers, call devices and the system
   bool need_heavy;  ///< set by a light helper that met something only heavy code can do (MMIO, APIC MSR)
+  bool careful_wanted;  ///< the instruction at careful_rip runs in a careful block
   bool code_dropped;  ///< the block that runs was invalidated by its own store: leave after this instruction
   bool stepping;      ///< the block that runs is a single instruction (interrupt shadow, TF, breakpoints)
   bool step_trap;     ///< TF was set when it began
@@ -183,6 +187,7 @@ struct SoftCpu {
   u64 counters[32];
   Counters count;
   u32 mode_key;  ///< of mode_index, as last computed
+  u64 careful_rip;
   u32 want_key;  ///< with Leave::translate: mode of the block to make
   // --- TLB bookkeeping: indices filled since the last flush, so that a flush costs what was used
   u32 tlb_log_count[tlb_kinds];

@@ -2,7 +2,7 @@
 // buffer whose final address is known. Guest instructions themselves are re-encoded byte by byte (translate_native.cpp).
 #pragma once
 #include <cstring>
-#include <vector>
+#include <memory>
 
 #include "base/types.hpp"
 
@@ -27,24 +27,31 @@ struct HostMem {
 
 class Emitter {
  public:
+  /// More than the longest block needs; `full` is asked between instructions.
+  static constexpr u32 capacity = 64 * 1024, reserve = 16 * 1024;
+  Emitter() : buffer_(new u8[capacity]), at_(buffer_.get()) {}
+  void start() { at_ = buffer_.get(); }
+  [[nodiscard]] u32 size() const { return static_cast<u32>(at_ - buffer_.get()); }
+  [[nodiscard]] bool full() const { return size() > capacity - reserve; }
+  [[nodiscard]] const u8* data() const { return buffer_.get(); }
   /// Fills with NOPs until (position + lead) is a multiple of `to`.
   void align(unsigned to, unsigned lead = 0) {
-    while ((size() + lead) % to) byte(0x90);
+    static constexpr u8 nops[][3] = {{}, {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
+    unsigned n = (to - (size() + lead) % to) % to;
+    for (; n > 3; n -= 3) bytes(nops[3], 3);
+    bytes(nops[n], n);
   }
-  Emitter() { bytes_.reserve(16384); }
-  void start() { bytes_.clear(); }
-  [[nodiscard]] u32 size() const { return static_cast<u32>(bytes_.size()); }
-  [[nodiscard]] const u8* data() const { return bytes_.data(); }
 
-  void byte(unsigned v) { bytes_.push_back(static_cast<u8>(v)); }
-  void bytes(const u8* p, unsigned n) { bytes_.insert(bytes_.end(), p, p + n); }
+  void byte(unsigned v) { *at_++ = static_cast<u8>(v); }
+  void bytes(const u8* p, unsigned n) { std::memcpy(at_, p, n), at_ += n; }
   void imm16(u16 v) { raw(v); }
   void imm32(u32 v) { raw(v); }
   void imm64(u64 v) { raw(v); }
-  void patch32(u32 at, u32 v) { std::memcpy(bytes_.data() + at, &v, 4); }
+  void patch32(u32 at, u32 v) { std::memcpy(buffer_.get() + at, &v, 4); }
   /// Makes the rel32 at `at` point to the current position.
   void bind32(u32 at) { patch32(at, size() - (at + 4)); }
-  void bind8(u32 at) { bytes_[at] = static_cast<u8>(size() - (at + 1)); }
+  void bind8(u32 at) { patch8(at, size()); }
+  void patch8(u32 at, u32 target) { buffer_[at] = static_cast<u8>(target - (at + 1)); }
 
   /// REX (when needed or forced), opcode bytes and ModRM for `reg, mem`. `prefix` 0 or a mandatory/operand-size prefix.
   void op_mem(u8 prefix, bool w, std::initializer_list<u8> opcode, unsigned reg, const HostMem& m, bool force_rex = false) {
@@ -156,11 +163,12 @@ class Emitter {
  private:
   template <class T>
   void raw(T v) {
-    const u8* p = reinterpret_cast<const u8*>(&v);
-    bytes_.insert(bytes_.end(), p, p + sizeof v);
+    std::memcpy(at_, &v, sizeof v);
+    at_ += sizeof v;
   }
   static unsigned scale_bits(unsigned s) { return s == 8 ? 3 : s == 4 ? 2 : s == 2 ? 1 : 0; }
-  std::vector<u8> bytes_;
+  std::unique_ptr<u8[]> buffer_;
+  u8* at_;
 };
 
 }  // namespace nagaya::engine::soft

@@ -53,7 +53,8 @@ class SoftEngine final : public Engine {
 
  private:
   SoftEngine() = default;
-  void flush_code();      // with the world held
+  void flush_code();             // with the world held
+  void evict(unsigned segment);  // the same: drops the translations in one part of the cache
   /// Has every vCPU drop its TLBs before it enters translated code again. With the world held; a vCPU may still be in C++, where
   /// it writes only with a look at the page's marks afterwards.
   void flush_tlbs();
@@ -68,7 +69,7 @@ class SoftEngine final : public Engine {
   std::unique_ptr<CodeCache> cache_;
   std::unique_ptr<Translator> translator_;
   std::mutex translate_mutex_;  // guards cache_ and translator_ while vCPUs run
-  u64 flushes_ = 0, translated_ = 0, translation_tsc_ = 0;
+  u64 flushes_ = 0, evictions_ = 0, translated_ = 0, translation_tsc_ = 0;
   std::unique_ptr<Observer> observer_;  // null: nobody looks; guarded by translate_mutex_
   std::string departed_;  // counters of vCPUs that are gone, for the observer; guarded by vcpus_mutex_
 

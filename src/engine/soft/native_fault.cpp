@@ -31,9 +31,6 @@ bool deliver(ucontext_t& context) {
   const Block* block = cache.find_by_pc(pc);
   if (!block) return false;
   const u32 offset = static_cast<u32>(pc - reinterpret_cast<u64>(block->code));
-  const SideEntry* found = nullptr;
-  for (u32 i = 0; i < block->side_count && block->side[i].host <= offset; ++i) found = &block->side[i];
-  if (!found) return false;
   SoftCpu& cpu = vcpu->cpu();
   u64 vector = static_cast<u64>(regs[REG_TRAPNO]);
   constexpr u64 cr4_osxmmexcpt = 1 << 10;
@@ -44,7 +41,7 @@ bool deliver(ucontext_t& context) {
     case 13: case 17: has_code = true; break;  // #GP #AC
     default: return false;  // a page fault of translated code is a defect of the engine
   }
-  cpu.s.rip = cpu.pc_base + found->guest;
+  cpu.s.rip = cpu.pc_base + guest_offset(*block, offset);
   cpu.fault = {};
   cpu.fault.pending = true;
   cpu.fault.vector = static_cast<u8>(vector);

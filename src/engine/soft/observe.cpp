@@ -11,9 +11,9 @@ constexpr std::size_t most_blocks = 1000;
 
 }  // namespace
 
-Result<std::unique_ptr<Observer>> Observer::create(const SoftOptions& options) {
+Result<std::unique_ptr<Observer>> Observer::create(const SoftOptions& options, const CodeCache& cache) {
   if (!options.perf_map && options.log_file.empty()) return nullptr;
-  std::unique_ptr<Observer> out(new Observer(options.count_blocks));
+  std::unique_ptr<Observer> out(new Observer(options.count_blocks, cache));
   if (options.perf_map) {
     TRY_ASSIGN(out->perf_map_, PerfMap::create());
   }

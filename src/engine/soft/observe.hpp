@@ -11,16 +11,16 @@ namespace nagaya::engine::soft {
 class Observer {
  public:
   /// Opens the files that `options` ask for. Null when they ask for none.
-  static Result<std::unique_ptr<Observer>> create(const SoftOptions& options);
+  static Result<std::unique_ptr<Observer>> create(const SoftOptions& options, const CodeCache& cache);
 
   void made(const Block& block, const CodeSource& source, u64 rip);
-  /// Before the code cache is emptied.
-  void flush() { log_.clear(); }
+  /// Before a segment of the code cache is emptied.
+  void forget(const std::vector<Block*>& blocks) { log_.forget(blocks); }
   /// Writes the log. `statistics` stand at its head.
   void end(const std::string& statistics);
 
  private:
-  explicit Observer(bool counted) : counted_(counted) {}
+  Observer(bool counted, const CodeCache& cache) : counted_(counted), log_(cache.trampoline(thunk_lookup)) {}
   const bool counted_;
   std::unique_ptr<PerfMap> perf_map_;
   host::Fd log_file_;

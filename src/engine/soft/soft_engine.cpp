@@ -45,7 +45,6 @@ Result<std::unique_ptr<Engine>> SoftEngine::create(const SoftOptions& options) {
   if (const std::string missing = missing_host_features(); !missing.empty())
     return fail("the software engine cannot run on this CPU", "it lacks " + missing, "a CPU of the x86-64-v3 level (2013 and later) is needed");
   std::unique_ptr<SoftEngine> engine(new SoftEngine);
-  TRY_ASSIGN(engine->observer_, Observer::create(options));
   engine->options_ = options;
   engine->capabilities_.name = "soft";
   engine->capabilities_.max_vcpus = max_cpus;
@@ -54,7 +53,10 @@ Result<std::unique_ptr<Engine>> SoftEngine::create(const SoftOptions& options) {
   auto cache = CodeCache::create(options.code_cache_bytes < MiB ? MiB : options.code_cache_bytes);
   if (!cache) return std::unexpected(cache.error());
   engine->cache_ = std::move(*cache);
+  TRY_ASSIGN(engine->observer_, Observer::create(options, *engine->cache_));
   engine->shared_.rw_minus_rx = engine->cache_->rw_minus_rx();
+  engine->shared_.records = engine->cache_->records();
+  engine->shared_.lookup = engine->cache_->trampoline(thunk_lookup);
   engine->shared_.buckets = static_cast<std::atomic<Block*>*>(map_zero(sizeof(std::atomic<Block*>) * block_buckets));
   if (!engine->shared_.buckets) return fail_errno("cannot allocate the block table");
   TranslateOptions translate;
@@ -173,20 +175,18 @@ void SoftEngine::exclusive(const std::function<void()>& work) {
   world_changed_.notify_all();
 }
 
+void SoftEngine::evict(unsigned segment) {
+  if (observer_) observer_->forget(cache_->blocks(segment));
+  for (Block* b : cache_->blocks(segment)) retire_block(shared_, *b);
+  cache_->clear(segment);
+  flush_tlbs();
+  ++evictions_;
+}
+
 void SoftEngine::flush_code() {
-  if (observer_) observer_->flush();
-  for (unsigned i = 0; i < block_buckets; ++i) {
-    if (shared_.buckets[i].load(std::memory_order_relaxed)) shared_.buckets[i].store(nullptr);
+  for (unsigned i = 0; i < cache_->segment_count(); ++i) {
+    if (!cache_->blocks(i).empty()) evict(i);
   }
-  for (const Block& b : cache_->blocks()) {
-    for (u64 gpa : {b.gpa, b.gpa2}) {
-      const u64 page = gpa >> 12;
-      if (page >= shared_.page_limit) continue;
-      shared_.page_blocks[page] = nullptr;
-      shared_.page_flags[page] &= static_cast<u8>(~page_has_code);
-    }
-  }
-  cache_->flush();
   shared_.mode_count.store(0);
   flush_tlbs();
   ++flushes_;
@@ -217,13 +217,14 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
   const bool fetched = translate_fetch(cpu, linear, source.gpa);
   cpu.heavy = false;
   if (!fetched) return;
-  bool full = false;
+  bool modes_full = false, cache_full = false;
   {
     std::lock_guard lock(translate_mutex_);
-    source.mode_index = register_mode(mode.key);
-    full = source.mode_index == ~0u;
-    if (!full) {
-      Block* block = find_block(shared_, source.gpa, source.mode_index, ~0ull);
+    source.mode_index = register_mode(mode.key & ~mode_bits::careful);
+    modes_full = source.mode_index == ~0u;
+    if (!modes_full) {
+      const u32 block_mode = mode.has(mode_bits::careful) ? source.mode_index | careful_mode : source.mode_index;
+      Block* block = find_block(shared_, source.gpa, block_mode, ~0ull);
       if (block && block->gpa2 == ~0ull) return;  // another vCPU made it meanwhile
       begin_translation(shared_, 0, source.gpa & ~0xfffull);
       const u64 began = host::rdtsc();
@@ -255,15 +256,17 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
         }
         return;
       }
-      full = true;
+      cache_full = true;
     }
   }
-  if (full) {
-    exclusive([&] {
-      std::lock_guard lock(translate_mutex_);
+  exclusive([&] {
+    std::lock_guard lock(translate_mutex_);
+    if (modes_full) {
       flush_code();
-    });
-  }
+    } else if (cache_full && !cache_->reserve()) {  // another vCPU may have made room
+      evict(cache_->next_segment());
+    }
+  });
 }
 
 void SoftEngine::kick_apic_id(u64 apic_id) {

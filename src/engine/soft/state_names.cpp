@@ -20,7 +20,8 @@ constexpr Name fields[] = {FIELD(run_ok),     FIELD(pc_base),      FIELD(scratch
                            FIELD(lin_seg_base), FIELD(bounce),     FIELD(bounce_ea),   FIELD(bounce_write), FIELD(code_dropped), FIELD(need_heavy),
                            FIELD(irq_wanted)};
 #undef FIELD
-constexpr std::array thunk_names = {"lookup", "link", "execute", "mem_slow", "commit", "raise", "execute_inline", "segment"};
+constexpr std::array thunk_names = {"lookup", "kick", "link", "execute", "execute_inline", "raise", "miss", "mem_slow", "commit", "segment"};
+static_assert(thunk_names.size() == thunk_count);
 constexpr std::array register_names = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
 constexpr std::array tlb_names = {"kernel", "user", "kernel_ac"};
 
@@ -28,14 +29,9 @@ constexpr bool within(u64 offset, u64 start, u64 size) { return offset - start <
 
 }  // namespace
 
-std::optional<Thunk> thunk_at(u64 offset) {
-  if (!within(offset, offsetof(SoftCpu, thunks), sizeof(SoftCpu::thunks))) return std::nullopt;
-  return static_cast<Thunk>((offset - offsetof(SoftCpu, thunks)) / 8);
-}
+std::string thunk_name(Thunk thunk) { return fmt::format("thunk {}", thunk_names[thunk]); }
 
 std::string state_name(u64 offset) {
-  if (const auto thunk = thunk_at(offset))
-    return *thunk < thunk_names.size() ? fmt::format("thunk {}", thunk_names[*thunk]) : fmt::format("thunk {}", int{*thunk});
   constexpr u64 registers = offsetof(SoftCpu, s) + offsetof(x86::CpuState, gpr);
   if (within(offset, registers, 128)) return fmt::format("gpr.{}", register_names[(offset - registers) / 8]);
   if (within(offset, offsetof(SoftCpu, tlb), sizeof(SoftCpu::tlb))) {

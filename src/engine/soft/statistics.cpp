@@ -91,8 +91,8 @@ std::string statistics_of(const SoftCpu& cpu) {
 }
 
 std::string SoftEngine::statistics() const {
-  std::string out = fmt::format("blocks translated: {}\ncode bytes: {}\nblocks dropped: {}\nwhole flushes: {}\ntranslation: {:.1f} ms\n", translated_,
-                                cache_->used(), shared_.dropped.load(), flushes_,
+  std::string out = fmt::format("blocks translated: {}\ncode bytes: {}\nrecord bytes: {}\nblocks dropped: {}\nsegments evicted: {}\nwhole flushes: {}\ntranslation: {:.1f} ms\n", translated_,
+                                cache_->code_bytes(), cache_->record_bytes(), shared_.dropped.load(), evictions_, flushes_,
                                 static_cast<double>(translation_tsc_) / static_cast<double>(tsc_khz_ ? tsc_khz_ : 1));
   std::lock_guard lock(vcpus_mutex_);
   for (SoftVcpu* v : vcpus_) out += statistics_of(v->cpu());

@@ -32,7 +32,7 @@ extern "C" __attribute__((used)) u32 soft_commit_heavy(SoftCpu* cpu) {
   GPR(rbp, 5), GPR(rsi, 6), GPR(rdi, 7), GPR(r8, 8), GPR(r9, 9),                   \
   GPR(r12, 12), GPR(r13, 13), GPR(r14, 14), GPR(r15, 15), [flags] "i"(offsetof(SoftCpu, s) + offsetof(x86::CpuState, rflags)),           \
   [rip] "i"(offsetof(SoftCpu, s) + offsetof(x86::CpuState, rip)), OFF(hostsp, host_rsp), [xsave] "i"(offsetof(SoftCpu, s) + offsetof(x86::CpuState, xsave)), OFF(xcr0, host_xcr0), OFF(self, self),                  \
-  OFF(ret, ret_slot), OFF(pcbase, pc_base), [tmp] "i"(offsetof(SoftCpu, scratch) + 56), OFF(link, link_site), OFF(nheavy, need_heavy),       \
+  OFF(ret, ret_slot), OFF(pcbase, pc_base), [tmp] "i"(offsetof(SoftCpu, scratch) + 56), OFF(nheavy, need_heavy),       \
   OFF(dropped, code_dropped)
 
 // Guest registers from the host's to memory, then the run loop's stack. Leaves RCX and R11 alone; RDI = cpu.
@@ -89,28 +89,28 @@ __attribute__((naked, used)) void soft_thunk_lookup() {
   asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n" CALL_LIGHT("soft_dispatch") CONTINUE :: STATE_OPERANDS);
 }
 
-__attribute__((naked, used)) void soft_thunk_link() {
-  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%rcx, %%gs:%c[link]\n" CALL_LIGHT("soft_dispatch") CONTINUE :: STATE_OPERANDS);
+__attribute__((naked, used)) void soft_thunk_kick() {
+  asm(SAVE_ALL "movslq %%ecx, %%rcx\n add %%gs:%c[pcbase], %%rcx\n mov %%rcx, %%gs:%c[rip]\n" CALL_LIGHT("soft_dispatch") CONTINUE
+      :: STATE_OPERANDS);
 }
 
-__attribute__((naked, used)) void soft_thunk_execute() {
-  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%rcx, %%rsi\n" CALL_LIGHT("soft_execute") CONTINUE :: STATE_OPERANDS);
-}
+// The exits that name a record: the C++ function takes its number and finds RIP itself.
+#define RECORD_THUNK(name, function)                                                                                 \
+  __attribute__((naked, used)) void name() {                                                                         \
+    asm(SAVE_ALL "mov %%ecx, %%esi\n" CALL_LIGHT(function) CONTINUE :: STATE_OPERANDS);                              \
+  }
+RECORD_THUNK(soft_thunk_link, "soft_link")
+RECORD_THUNK(soft_thunk_execute, "soft_execute")
+RECORD_THUNK(soft_thunk_execute_inline, "soft_execute_inline")
+RECORD_THUNK(soft_thunk_raise, "soft_raise")
+#undef RECORD_THUNK
 
-__attribute__((naked, used)) void soft_thunk_raise() {
-  asm(SAVE_ALL "mov %%r11, %%gs:%c[rip]\n mov %%ecx, %%esi\n" CALL_LIGHT("soft_raise") CONTINUE :: STATE_OPERANDS);
+__attribute__((naked, used)) void soft_thunk_miss() {
+  asm(SAVE_ALL "mov %%r11, %%rsi\n mov %%ecx, %%edx\n" CALL_LIGHT("soft_miss") CONTINUE :: STATE_OPERANDS);
 }
 
 __attribute__((naked, used)) void soft_native_fault() {
   asm(SAVE_ALL CALL_LIGHT("soft_dispatch") CONTINUE :: STATE_OPERANDS);
-}
-
-__attribute__((naked, used)) void soft_thunk_execute_inline() {
-  asm(SAVE_ALL
-      "mov (%%rcx), %%rsi\n movslq 8(%%rcx), %%rax\n add %%gs:%c[pcbase], %%rax\n mov %%rax, %%gs:%c[rip]\n"
-      "add $16, %%rcx\n mov %%rcx, %%gs:%c[ret]\n" CALL_LIGHT("soft_execute_inline") "cmp $1, %%rax\n je 1f\n" CONTINUE
-      "1: " LOAD_ALL "jmp *%%gs:%c[ret]\n"
-      :: STATE_OPERANDS);
 }
 
 __attribute__((naked, used)) void soft_thunk_mem_slow() {
@@ -155,11 +155,10 @@ void init_thunks(SoftCpu& cpu) {
   cpu.pext_page = ~0xfffull;
   cpu.pext_index = static_cast<u64>(tlb_entries - 1) << 12;
   cpu.pext_offset = 0xfff;
-  void (*const table[])() = {soft_thunk_lookup, soft_thunk_link, soft_thunk_execute, soft_thunk_mem_slow,
-                             soft_thunk_commit, soft_thunk_raise, soft_thunk_execute_inline,
-                             soft_thunk_segment};
+  void (*const table[thunk_count])() = {soft_thunk_lookup, soft_thunk_kick,  soft_thunk_link,     soft_thunk_execute, soft_thunk_execute_inline,
+                                        soft_thunk_raise,  soft_thunk_miss,  soft_thunk_mem_slow, soft_thunk_commit,  soft_thunk_segment};
   cpu.bit_masks[0] = 15, cpu.bit_masks[1] = 31, cpu.bit_masks[2] = 63;
-  for (unsigned i = 0; i < 8; ++i) cpu.thunks[i] = reinterpret_cast<const void*>(table[i]);
+  for (unsigned i = 0; i < thunk_count; ++i) cpu.thunks[i] = reinterpret_cast<const void*>(table[i]);
 }
 
 }  // namespace nagaya::engine::soft

@@ -42,7 +42,8 @@ TranslateStatus Translator::scan() {
   insns_.clear();
   ended_ = false;
   next_crosses_ = false;
-  const unsigned limit = source_.mode.has(mode_bits::step) ? 1 : options_.max_insns;
+  constexpr unsigned careful_insns = 12;
+  const unsigned limit = source_.mode.has(mode_bits::step) ? 1 : careful() && careful_insns < options_.max_insns ? careful_insns : options_.max_insns;
   const auto size = static_cast<CodeSize>(source_.mode.code_size());
   const bool stack32 = source_.mode.has(mode_bits::stack32);
   u32 offset = source_.gpa & 0xfff;
@@ -161,7 +162,15 @@ bool Translator::unit_allowed(const Decoded& d) {
   return vector < 0;
 }
 
-void Translator::begin(const Decoded& d) { side_.push_back({e_.size(), d.offset}); }
+void Translator::begin(const Decoded& d) {
+  insn_begin_ = e_.size();
+  u32 ahead = insn_begin_ - side_host_;
+  for (; ahead > 255; ahead -= 255) side_.push_back(255), side_.push_back(0);
+  side_.push_back(static_cast<u8>(ahead));
+  side_.push_back(static_cast<u8>(d.offset - side_guest_));
+  side_host_ = insn_begin_;
+  side_guest_ = d.offset;
+}
 
 void Translator::emit_insn(const Decoded& d) {
   begin(d);
@@ -189,17 +198,16 @@ TranslateStatus Translator::translate(const CodeSource& source, Block*& out) {
   stubs_.clear();
   if (const auto status = scan(); status != TranslateStatus::ok) return status;
   liveness();
-  block_ = &cache_.new_block();
+  if (!cache_.reserve()) return TranslateStatus::cache_full;
+  block_ = &cache_.make<Block>();
   const bool step = source_.mode.has(mode_bits::step);
   const u32 start = source_.gpa & 0xfff;
-  side_.push_back({0, start});
+  side_host_ = 0;
+  side_guest_ = start;
 
-  // Before the entries: where a kick and a dropped block go. JRCXZ reaches only 128 bytes back.
+  // Before the entries: where a kick goes. JRCXZ reaches only 128 bytes back.
   const u32 kick = e_.size();
-  emit_rip(start);
-  exit_thunk(thunk_lookup);
-  dead_stub_ = e_.size();
-  exit_thunk(thunk_lookup);
+  if (!step) exit_with(start, thunk_kick);
   e_.align(8);
   indirect_entry_ = e_.size();
   e_.byte(0x4d), e_.byte(0x8d), e_.byte(0x9b), e_.imm32(0u - start);  // lea r11, [r11 - start], always 7 bytes
@@ -207,13 +215,18 @@ TranslateStatus Translator::translate(const CodeSource& source, Block*& out) {
   checked_entry_ = e_.size();
   if (!step) {
     e_.load32(temp1, Emitter::gs(offsetof(SoftCpu, run_ok)));
-    const u32 at = e_.jrcxz();
-    const_cast<u8*>(e_.data())[at] = static_cast<u8>(kick - (at + 1));
+    e_.patch8(e_.jrcxz(), kick);
   }
   entry_ = e_.size();
   if (options_.count_blocks) emit_count();
 
   for (std::size_t i = 0; i < insns_.size();) {
+    if (e_.full()) {  // far beyond what any real code needs
+      end_offset_ = insns_[i].offset;
+      insns_.resize(i);
+      ended_ = false;
+      break;
+    }
     const std::size_t grouped = emit_group(i);
     if (grouped == i) emit_insn(insns_[i]);
     i = grouped == i ? i + 1 : grouped;
@@ -229,28 +242,26 @@ TranslateStatus Translator::translate(const CodeSource& source, Block*& out) {
     }
   }
   for (std::size_t i = 0; i < stubs_.size(); ++i) {
-    auto stub = std::move(stubs_[i]);  // a stub may add stubs
-    stub();
+    const Stub stub = stubs_[i];  // a stub may add stubs
+    emit_stub(stub);
   }
 
-  const u8* code = cache_.commit(e_.data(), e_.size());
-  if (!code) return TranslateStatus::cache_full;
   Block& b = *block_;
+  cache_.commit(e_.data(), e_.size(), b);
   b.gpa = source_.gpa;
   b.gpa2 = dep2_hi_ ? source_.gpa2 : ~0ull;
-  b.mode_index = source_.mode_index;
+  b.mode_index = source_.mode_index | (source_.mode.has(mode_bits::careful) ? careful_mode : 0);
   b.key = source_.mode.key;
   b.dep_lo = dep_lo_;
   b.dep_hi = dep_hi_;
   b.dep2_hi = dep2_hi_;
-  b.code = code;
-  b.code_size = e_.size();
-  b.indirect_entry = indirect_entry_;
-  b.checked_entry = checked_entry_;
-  b.entry = entry_;
-  b.dead_stub = dead_stub_;
-  b.side = cache_.keep(side_);
-  b.side_count = static_cast<u32>(side_.size());
+  b.indirect_entry = static_cast<u16>(indirect_entry_);
+  b.checked_entry = static_cast<u16>(checked_entry_);
+  b.entry = static_cast<u16>(entry_);
+  u8* side = cache_.allocate(side_.size());
+  std::memcpy(side, side_.data(), side_.size());
+  b.side = side;
+  b.side_bytes = static_cast<u16>(side_.size());
   out = &b;
   return TranslateStatus::ok;
 }

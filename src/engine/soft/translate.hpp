@@ -1,6 +1,5 @@
 // The translator: one block of guest code to host code.
 #pragma once
-#include <functional>
 #include <vector>
 
 #include "engine/soft/code_cache.hpp"
@@ -31,6 +30,29 @@ struct CodeSource {
 
 enum class TranslateStatus : u8 { ok, need_page2, cache_full };
 
+/// What emits an instruction with its host address: a reference to a callable, alive during the call only.
+class Body {
+ public:
+  template <class F>
+  Body(const F& f) : object_(&f), call_([](const void* object, HostMem m) { (*static_cast<const F*>(object))(m); }) {}
+  void operator()(HostMem m) const { call_(object_, m); }
+
+ private:
+  const void* object_;
+  void (*call_)(const void*, HostMem);
+};
+
+/// Code behind the block that something in it jumps to.
+struct Stub {
+  enum class What : u8 { link, far, miss } what;
+  u32 rel = 0;               ///< the rel32 that leads here
+  LinkSite* site = nullptr;  ///< link
+  i64 target = 0;            ///< far: offset from the page
+  bool truncate16 = false;
+  MissSite* miss = nullptr;
+  i32 negtag = -1;  ///< miss: R11 holds the address plus gs:[negtag + RCX * 1], unless -1
+};
+
 class Translator {
  public:
   Translator(CodeCache& cache, const TranslateOptions& options) : cache_(cache), options_(options) {}
@@ -38,8 +60,6 @@ class Translator {
   TranslateStatus translate(const CodeSource& source, Block*& out);
 
  private:
-  using Body = std::function<void(HostMem)>;
-
   // translate.cpp: the frame of a block
   TranslateStatus scan();
   void liveness();
@@ -55,12 +75,15 @@ class Translator {
   void exit_direct(i64 target, u32 from, bool truncate16);
   void exit_indirect();
   void exit_thunk(Thunk thunk);
+  /// mov ecx, value; jmp thunk
+  void exit_with(u32 value, Thunk thunk);
+  void emit_stub(const struct Stub& stub);
   void exit_execute(const Decoded& d);
   void execute_inline(const Decoded& d);
   void exit_raise(const Decoded& d, u32 vector);
   void flow(const Decoded& d);
   bool linkable(i64 target, bool truncate16) const;
-  void link_stub(LinkSite& site, i64 target);
+  LinkSite& new_site(i64 target, u32 from);
   i64 branch_target(const Decoded& d) const;
   void conditional(const Decoded& d);
   void jcxz_or_loop(const Decoded& d);
@@ -70,7 +93,8 @@ class Translator {
   void effective_address(const Insn& n, u32 next_offset, i64 extra_disp);
   void segment_base(u8 seg, unsigned size, bool write, u32 offset);
   void access(const Decoded& d, unsigned size, bool read, bool write, bool need_rcx, const Body& body);
-  void slow_path(const Decoded& d, u32 slow, u32 back, u32 desc, const std::function<void()>& address, const Body& body);
+  void miss(const Decoded& d, u32 slow, u32 desc, unsigned base, i32 disp, i32 negtag, bool group);
+  void slow_path(const Decoded& d, u32 slow, u32 desc, const Body& body);
   void operand(const Decoded& d, bool need_rcx, const Body& body);
   // translate_group.cpp: addresses of the form [base + displacement], one check for several of them
   [[nodiscard]] bool based(const Insn& n) const;
@@ -81,7 +105,7 @@ class Translator {
   std::size_t emit_group(std::size_t first);
   void emit_grouped(const Decoded& d);
   void stack_address(int displacement, const Decoded& d, unsigned size, bool write);
-  void push_value(const Decoded& d, const std::function<void()>& value_to_rcx);
+  void push_value(const Decoded& d, const Body& value_to_rcx);
   void stack(const Decoded& d);
   void stack_load(const Decoded& d, const Body& body);
   void adjust_rsp(int by);
@@ -114,6 +138,8 @@ class Translator {
       e_.mov(host(guest), from);
     }
   }
+  /// Step and careful blocks: the whole slow path of each operand in place.
+  [[nodiscard]] bool careful() const { return source_.mode.has(mode_bits::careful | mode_bits::step); }
   [[nodiscard]] unsigned stack_width() const { return source_.mode.is64() ? 8 : 4; }
 
   CodeCache& cache_;
@@ -121,15 +147,17 @@ class Translator {
   Emitter e_;
   CodeSource source_;
   std::vector<Decoded> insns_;
-  std::vector<SideEntry> side_;
-  std::vector<std::function<void()>> stubs_;
+  std::vector<u8> side_;
+  std::vector<Stub> stubs_;
+  u32 side_host_ = 0, side_guest_ = 0;  // last entry of side_
+  u32 insn_begin_ = 0;                  // host offset of the instruction being emitted
   Block* block_ = nullptr;
   u8 access_seg_ = 0;        // of the address formed last
   u32 end_offset_ = 0;       // page offset after the last instruction
   bool ended_ = false;       // the last instruction leaves the block
   bool next_crosses_ = false;  // the instruction at end_offset_ crosses the page: never linked to
   u16 dep_lo_ = 0, dep_hi_ = 0, dep2_hi_ = 0;
-  u32 checked_entry_ = 0, entry_ = 0, indirect_entry_ = 0, dead_stub_ = 0;
+  u32 checked_entry_ = 0, entry_ = 0, indirect_entry_ = 0;
 };
 
 }  // namespace nagaya::engine::soft

@@ -10,7 +10,15 @@ void Translator::emit_rip(u32 offset) {
   if (offset) e_.lea(temp0, {temp0, -1, 1, static_cast<i32>(offset)});
 }
 
-void Translator::exit_thunk(Thunk thunk) { e_.jmp_mem(Emitter::gs(offsetof(SoftCpu, thunks) + 8 * thunk)); }
+void Translator::exit_thunk(Thunk thunk) {
+  e_.byte(0xe9);
+  e_.imm32(static_cast<u32>(cache_.trampoline(thunk) - (cache_.next() + e_.size() + 4)));
+}
+
+void Translator::exit_with(u32 value, Thunk thunk) {
+  e_.byte(0xb9), e_.imm32(value);  // mov ecx, value
+  exit_thunk(thunk);
+}
 
 /// R11 = RIP: through the jump cache. Flags stay: RIP + (-RIP of the entry) is tested by JRCXZ.
 void Translator::exit_indirect() {
@@ -32,27 +40,37 @@ bool Translator::linkable(i64 target, bool truncate16) const {
   return target >= 0 && target < 4096 && !truncate16 && source_.mode.has(mode_bits::cs_flat) && !source_.mode.has(mode_bits::step);
 }
 
-void Translator::link_stub(LinkSite& site, i64 target) {
-  site.stub = cache_.next() + e_.size();
-  emit_rip(static_cast<u32>(target));
-  if (!source_.mode.is64()) e_.mov32(temp0, temp0);
-  e_.mov_imm(temp1, reinterpret_cast<u64>(&site));
-  exit_thunk(thunk_link);
+LinkSite& Translator::new_site(i64 target, u32 from) {
+  LinkSite& site = cache_.make<LinkSite>();
+  site.owner = block_;
+  site.next_own = block_->own;
+  block_->own = &site;
+  site.rip = static_cast<u16>(target);
+  site.checked = target <= from;
+  return site;
+}
+
+void Translator::emit_stub(const Stub& stub) {
+  e_.bind32(stub.rel);
+  switch (stub.what) {
+    case Stub::What::link:
+      stub.site->stub = static_cast<u16>(e_.size());
+      return exit_with(cache_.record_id(stub.site), thunk_link);
+    case Stub::What::far: return exit_direct(stub.target, 0, stub.truncate16);
+    case Stub::What::miss:
+      if (stub.negtag >= 0) e_.op_mem(0, true, {0x2b}, temp0, Emitter::gs(static_cast<u32>(stub.negtag), temp1, 1));  // sub r11, [negtag]
+      return exit_with(cache_.record_id(stub.miss), thunk_miss);
+  }
 }
 
 /// Leaves for a fixed offset relative to this page. `from`: offset of the branching instruction.
 void Translator::exit_direct(i64 target, u32 from, bool truncate16) {
   if (linkable(target, truncate16)) {
-    LinkSite& site = cache_.new_site();
-    site.owner = block_;
-    site.checked = target <= from;
+    LinkSite& site = new_site(target, from);
     e_.align(4, 1);
     const u32 rel = e_.jmp32();
-    site.rel32 = cache_.next() + rel;
-    stubs_.push_back([this, rel, target, &site] {
-      e_.bind32(rel);
-      link_stub(site, target);
-    });
+    site.rel32 = static_cast<u16>(rel);
+    stubs_.push_back({.what = Stub::What::link, .rel = rel, .site = &site});
     return;
   }
   e_.load(temp0, Emitter::gs(offsetof(SoftCpu, pc_base)));
@@ -68,9 +86,10 @@ void Translator::exit_direct(i64 target, u32 from, bool truncate16) {
 }
 
 void Translator::exit_execute(const Decoded& d) {
-  emit_rip(d.offset);
-  e_.mov_imm(temp1, reinterpret_cast<u64>(&cache_.keep(d.insn)));
-  exit_thunk(thunk_execute);
+  KeptInsn& kept = cache_.make<KeptInsn>();
+  kept.insn = d.insn;
+  kept.offset = d.offset;
+  exit_with(cache_.record_id(&kept), thunk_execute);
 }
 
 /// C++ executes it; translated code goes on behind unless something else is due. The last instruction of a block leaves it: STI
@@ -81,19 +100,14 @@ void Translator::execute_inline(const Decoded& d) {
     ended_ = true;
     return;
   }
-  const u32 data = e_.lea_rip(temp1);
-  exit_thunk(thunk_execute_inline);
-  e_.bind32(data);
-  e_.imm64(reinterpret_cast<u64>(&cache_.keep(d.insn)));
-  e_.imm32(d.offset);
-  e_.imm32(0);
+  KeptInsn& kept = cache_.make<KeptInsn>();
+  kept.insn = d.insn;
+  kept.offset = d.offset;
+  exit_with(cache_.record_id(&kept), thunk_execute_inline);
+  kept.next = cache_.next() + e_.size();
 }
 
-void Translator::exit_raise(const Decoded& d, u32 vector) {
-  emit_rip(d.offset);
-  e_.mov_imm(temp1, vector);
-  exit_thunk(thunk_raise);
-}
+void Translator::exit_raise(const Decoded& d, u32 vector) { exit_with(vector << 16 | d.offset, thunk_raise); }
 
 i64 Translator::branch_target(const Decoded& d) const {
   return static_cast<i64>(d.offset) + d.insn.length + static_cast<i64>(d.insn.imm);
@@ -104,25 +118,15 @@ void Translator::conditional(const Decoded& d) {
   const bool truncate = d.insn.opsize == 2 && !source_.mode.is64();
   const unsigned cond = d.insn.opcode & 15;
   if (linkable(target, truncate)) {
-    LinkSite& site = cache_.new_site();
-    site.owner = block_;
-    site.checked = target <= d.offset;
+    LinkSite& site = new_site(target, d.offset);
     e_.align(4, 2);
     const u32 rel = e_.jcc32(cond);
-    site.rel32 = cache_.next() + rel;
-    stubs_.push_back([this, rel, target, &site] {
-      e_.bind32(rel);
-      link_stub(site, target);
-    });
+    site.rel32 = static_cast<u16>(rel);
+    stubs_.push_back({.what = Stub::What::link, .rel = rel, .site = &site});
     return;
   }
   const u32 rel = e_.jcc32(cond);
-  const u32 from = d.offset;
-  stubs_.push_back([this, rel, target, truncate, from] {
-    e_.bind32(rel);
-    side_.push_back({e_.size(), from});
-    exit_direct(target, from, truncate);
-  });
+  stubs_.push_back({.what = Stub::What::far, .rel = rel, .target = target, .truncate16 = truncate});
 }
 
 void Translator::jcxz_or_loop(const Decoded& d) {
@@ -170,7 +174,7 @@ void Translator::call(const Decoded& d) {
       e_.store(Emitter::gs(offsetof(SoftCpu, scratch)), temp1);
     }
   }
-  push_value(d, [this, next, is64] {
+  push_value(d, [this, next, is64](HostMem) {
     e_.load(temp1, Emitter::gs(offsetof(SoftCpu, pc_base)));
     is64 ? e_.lea(temp1, {temp1, -1, 1, static_cast<i32>(next)}) : e_.lea32(temp1, {temp1, -1, 1, static_cast<i32>(next)});
   });

@@ -1,7 +1,7 @@
 // Memory operands of the form [base + displacement], by far the most common one: the host address is formed by the instruction itself,
 // as [R11 + base + displacement] with R11 = host - linear of the page. Several such operands off one unchanged base share one
-// lookup: prologues and epilogues, structure fields, spilled locals. The group is emitted twice, once behind a check of the whole
-// range, and out of line instruction by instruction for when that check fails.
+// lookup: prologues and epilogues, structure fields, spilled locals. Where the check of the whole range fails for good (it crosses a
+// page), a careful block runs the instructions one by one.
 #include <algorithm>
 
 #include "engine/soft/light/memory.hpp"
@@ -87,7 +87,11 @@ void Translator::access_based(const Decoded& d, unsigned base, i32 disp, unsigne
   const u32 slow = check_based(base, disp, size, write, d.flags_live != 0);
   body(based_operand(host(base), disp));
   const u32 desc = slow_desc(size, read, write, source_.mode.kind(), d.masked, d.aligned, access_seg_ == x86::SS);
-  slow_path(d, slow, e_.size(), desc, [this, base, disp] { e_.lea(temp0, {static_cast<i8>(host(base)), -1, 1, disp}); }, body);
+  if (!careful()) return miss(d, slow, desc, base, disp, -1, false);
+  const u32 over = e_.jmp32();
+  e_.bind32(slow);
+  e_.lea(temp0, {static_cast<i8>(host(base)), -1, 1, disp});
+  slow_path(d, over, desc, body);
 }
 
 /// Whether `d` may stand in a group. `base` is -1 when it has no memory operand.
@@ -214,7 +218,7 @@ void Translator::emit_grouped(const Decoded& d) {
 
 /// Emits the group that begins at `first`; returns its end, or `first` when there is none.
 std::size_t Translator::emit_group(std::size_t first) {
-  if (!source_.mode.is64() || source_.mode.has(mode_bits::step)) return first;
+  if (!source_.mode.is64() || careful()) return first;
   int base;
   i32 lo = 0, hi = 0;
   bool write;
@@ -226,17 +230,9 @@ std::size_t Translator::emit_group(std::size_t first) {
   }
   begin(insns_[first]);
   const u32 slow = check_based(static_cast<unsigned>(base), lo, static_cast<unsigned>(hi - lo), write, insns_[first].flags_live != 0);
+  const u32 desc = slow_desc(static_cast<unsigned>(hi - lo), !write, write, source_.mode.kind());
+  miss(insns_[first], slow, desc, static_cast<unsigned>(base), lo, -1, true);
   for (std::size_t i = first; i < end; ++i) emit_grouped(insns_[i]);
-  const Kind last = insns_[end - 1].kind;
-  const bool leaves = last == Kind::ret || last == Kind::call_rel;
-  const u32 back = e_.size();
-  stubs_.push_back([this, first, end, slow, back, leaves] {
-    e_.bind32(slow);
-    for (std::size_t i = first; i < end; ++i) emit_insn(insns_[i]);
-    if (leaves) return;
-    const u32 rel = e_.jmp32();
-    e_.patch32(rel, back - (rel + 4));
-  });
   return end;
 }
 

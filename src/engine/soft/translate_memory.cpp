@@ -122,49 +122,57 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
       body({temp0, temp1, 1, 0});
     }
   }
-  const u32 back = e_.size();
   const u32 desc = slow_desc(size, read, write, kind, d.masked, d.aligned, access_seg_ == x86::SS);
-  slow_path(d, slow, back, desc, [=, this] {
-    if (!live) e_.op_mem(0, true, {0x2b}, temp0, Emitter::gs(neg, temp1, 1));  // sub r11, [negtag]: the address again
-  }, body);
+  if (!careful()) return miss(d, slow, desc, no_reg, 0, live ? -1 : static_cast<i32>(neg), false);
+  const u32 over = e_.jmp32();
+  e_.bind32(slow);
+  if (!live) e_.op_mem(0, true, {0x2b}, temp0, Emitter::gs(neg, temp1, 1));  // sub r11, [negtag]: the address again
+  slow_path(d, over, desc, body);
 }
 
-/// Out of line, when the code at `slow` jumps there: asks C++ for a host address, repeats `body` on it, writes back what went
-/// to the bounce buffer, and goes `back`. `address` leaves the linear address in R11.
-void Translator::slow_path(const Decoded& d, u32 slow, u32 back, u32 desc, const std::function<void()>& address, const Body& body) {
-  const Decoded* insn = &d;
-  stubs_.push_back([=, this] {
-    e_.bind32(slow);
-    side_.push_back({e_.size(), insn->offset});
-    address();
-    const u32 data = e_.lea_rip(temp1);
-    exit_thunk(thunk_mem_slow);
-    e_.bind32(data);
-    e_.imm32(desc);
-    e_.imm32(insn->offset);
-    if (insn->masked) {  // 1 instead of an address: interpret it
-      e_.lea(temp1, {temp0, -1, 1, -1});
-      const u32 interpret = e_.jrcxz();
-      const u32 go = e_.jmp32();
-      e_.bind8(interpret);
-      exit_execute(*insn);
-      e_.bind32(go);
-    }
-    body({temp0, -1, 1, 0});
-    if (desc & slow_write) {
-      e_.load32(temp1, Emitter::gs(offsetof(SoftCpu, bounce_write)));
-      const u32 done = e_.jrcxz();
-      const u32 at = e_.lea_rip(temp1);
-      exit_thunk(thunk_commit);
-      e_.bind32(at);
-      e_.imm32(insn->offset + insn->insn.length);
-      // A call still has to reach its target: it goes on, and leaves this block anyway.
-      e_.imm32(insn->kind == Kind::call_rel || insn->kind == Kind::call_rm ? 1 : 0);
-      e_.bind8(done);
-    }
-    const u32 rel = e_.jmp32();
-    e_.patch32(rel, back - (rel + 4));
-  });
+/// Out of line, when the code at `slow` jumps there: C++ brings the page into the TLB and the instruction starts again, or goes on
+/// in a careful block. `base` and `disp` tell the address, or with `base` == no_reg R11 does (plus gs:[negtag + RCX]).
+void Translator::miss(const Decoded& d, u32 slow, u32 desc, unsigned base, i32 disp, i32 negtag, bool group) {
+  MissSite& site = cache_.make<MissSite>();
+  site.block = block_;
+  site.disp = disp;
+  site.desc = desc;
+  site.retry = static_cast<u16>(insn_begin_);
+  site.guest = d.offset;
+  site.base = static_cast<u8>(base);
+  site.group = group;
+  stubs_.push_back({.what = Stub::What::miss, .rel = slow, .miss = &site, .negtag = negtag});
+}
+
+/// In a careful block, with the linear address in R11: asks C++ for a host address, repeats `body` on it, and writes back what
+/// went to the bounce buffer. `over` is the jump of those that hit.
+void Translator::slow_path(const Decoded& d, u32 over, u32 desc, const Body& body) {
+  const u32 data = e_.lea_rip(temp1);
+  exit_thunk(thunk_mem_slow);
+  e_.bind32(data);
+  e_.imm32(desc);
+  e_.imm32(d.offset);
+  if (d.masked) {  // 1 instead of an address: interpret it
+    e_.lea(temp1, {temp0, -1, 1, -1});
+    const u32 interpret = e_.jrcxz();
+    const u32 go = e_.jmp32();
+    e_.bind8(interpret);
+    exit_execute(d);
+    e_.bind32(go);
+  }
+  body({temp0, -1, 1, 0});
+  if (desc & slow_write) {
+    e_.load32(temp1, Emitter::gs(offsetof(SoftCpu, bounce_write)));
+    const u32 done = e_.jrcxz();
+    const u32 at = e_.lea_rip(temp1);
+    exit_thunk(thunk_commit);
+    e_.bind32(at);
+    e_.imm32(d.offset + d.insn.length);
+    // A call still has to reach its target: it goes on, and leaves this block anyway.
+    e_.imm32(d.kind == Kind::call_rel || d.kind == Kind::call_rm ? 1 : 0);
+    e_.bind8(done);
+  }
+  e_.bind32(over);
 }
 
 /// The ModRM memory operand of `d`.
@@ -201,11 +209,11 @@ void Translator::adjust_rsp(int by) {
   source_.mode.is64() ? e_.lea(h_rsp, {h_rsp, -1, 1, by}) : e_.lea32(h_rsp, {h_rsp, -1, 1, by});
 }
 
-void Translator::push_value(const Decoded& d, const std::function<void()>& value_to_rcx) {
+void Translator::push_value(const Decoded& d, const Body& value_to_rcx) {
   const unsigned width = stack_width();
   // RSP moves inside the body: when the store drops this very block, translated code is left right after it.
-  const Body body = [this, value_to_rcx, width](HostMem m) {
-    value_to_rcx();
+  const auto body = [this, &value_to_rcx, width](HostMem m) {
+    value_to_rcx(m);
     width == 8 ? e_.store(m, temp1) : e_.store32(m, temp1);
     adjust_rsp(-static_cast<int>(width));
   };
@@ -219,14 +227,14 @@ void Translator::stack(const Decoded& d) {
   const unsigned width = stack_width();
   const HostMem saved = Emitter::gs(offsetof(SoftCpu, scratch));
   switch (d.kind) {
-    case Kind::push_reg: push_value(d, [this, r = d.insn.rm] { load_guest(temp1, r); }); return;
-    case Kind::push_imm: push_value(d, [this, v = d.insn.imm, width] { e_.mov_imm(temp1, width == 8 ? v : static_cast<u32>(v)); }); return;
+    case Kind::push_reg: push_value(d, [this, r = d.insn.rm](HostMem) { load_guest(temp1, r); }); return;
+    case Kind::push_imm: push_value(d, [this, v = d.insn.imm, width](HostMem) { e_.mov_imm(temp1, width == 8 ? v : static_cast<u32>(v)); }); return;
     case Kind::push_mem:
       operand(d, true, [this, width, saved](HostMem m) {
         width == 8 ? e_.load(temp1, m) : e_.load32(temp1, m);
         e_.store(saved, temp1);
       });
-      push_value(d, [this, saved] { e_.load(temp1, saved); });
+      push_value(d, [this, saved](HostMem) { e_.load(temp1, saved); });
       return;
     case Kind::pop_reg:
       stack_load(d, [this, width](HostMem m) { width == 8 ? e_.load(temp0, m) : e_.load32(temp0, m); });

@@ -51,18 +51,32 @@ class Disassembler {
 void TranslationLog::add(const Block& block, const CodeSource& source, u64 rip) {
   Entry entry{&block, rip, block.dep_lo, {source.page + block.dep_lo, source.page + block.dep_hi}, {}};
   if (source.page2) entry.bytes.insert(entry.bytes.end(), source.page2, source.page2 + block.dep2_hi);
-  for (u32 i = 0; i < block.side_count; ++i) entry.insns.push_back(block.side[i].guest);
+  for (SideCursor side(block); side.next();) entry.insns.push_back(side.guest);
   std::ranges::sort(entry.insns);
   entry.insns.erase(std::ranges::unique(entry.insns).begin(), entry.insns.end());
   entries_.push_back(std::move(entry));
 }
 
+void TranslationLog::forget(const std::vector<Block*>& blocks) {
+  if (blocks.empty() || entries_.empty()) return;
+  std::erase_if(entries_, [first = blocks.front(), last = blocks.back()](const Entry& e) {
+    return e.block->code >= first->code && e.block->code <= last->code;
+  });
+}
+
 std::string TranslationLog::target_name(u64 pc) const {
-  // In the order of translation, which is that of the code.
-  auto it = std::ranges::upper_bound(entries_, pc, {}, [](const Entry& e) { return reinterpret_cast<u64>(e.block->code); });
-  if (it == entries_.begin()) return {};
-  const Block& b = *(--it)->block;
-  return pc - reinterpret_cast<u64>(b.code) < b.code_size ? block_name(Mode{b.key}, b.gpa, it->rip) : std::string{};
+  if (const auto thunk = thunk_of(pc)) return thunk_name(*thunk);
+  for (const Entry& e : entries_) {
+    const Block& b = *e.block;
+    if (pc - reinterpret_cast<u64>(b.code) < b.code_size) return block_name(Mode{b.key}, b.gpa, e.rip);
+  }
+  return {};
+}
+
+std::optional<Thunk> TranslationLog::thunk_of(u64 pc) const {
+  const u64 index = (pc - reinterpret_cast<u64>(trampolines_)) / CodeCache::trampoline_size;
+  if (index >= thunk_count) return std::nullopt;
+  return static_cast<Thunk>(index);
 }
 
 std::string TranslationLog::host_line(const Block& b, u32 at, u32& next) const {
@@ -76,14 +90,13 @@ std::string TranslationLog::host_line(const Block& b, u32 at, u32& next) const {
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.segment == ZYDIS_REGISTER_GS) {
       const u64 offset = static_cast<u64>(operand.mem.disp.value);
       if (const std::string name = state_name(offset); !name.empty()) text += "  ; " + name;
-      const auto thunk = thunk_at(offset);
-      if (thunk && disassemble.insn.mnemonic == ZYDIS_MNEMONIC_JMP) next = std::min(next + thunk_data(*thunk), b.code_size);
       break;
     }
     if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE && operand.imm.is_relative &&
         ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&disassemble.insn, &operand, reinterpret_cast<u64>(b.code) + at, &to)) &&
         to - reinterpret_cast<u64>(b.code) >= b.code_size) {
       text = fmt::format("{} {}", ZydisMnemonicGetString(disassemble.insn.mnemonic), target_name(to));
+      if (const auto thunk = thunk_of(to)) next = std::min(next + thunk_data(*thunk), b.code_size);
     }
   }
   return text;
@@ -101,13 +114,14 @@ void TranslationLog::append(std::string& out, const Entry& entry, u64 total) con
                    100.0 * static_cast<double>(b.executed) / static_cast<double>(total));
   }
   out += '\n';
-  // Each entry of the side table begins a piece of host code that belongs to one guest instruction; the first is the block's own.
-  u32 side = 1;
+  // Each entry of the side table begins a piece of host code that belongs to one guest instruction.
+  SideCursor side(b);
+  bool more = side.next();
   std::vector<u32> shown;
   for (u32 at = 0, next = 0; at < b.code_size; at = next) {
     std::string guest;
-    while (side < b.side_count && b.side[side].host <= at) {
-      const u32 offset = b.side[side++].guest;
+    for (; more && side.host <= at; more = side.next()) {
+      const u32 offset = side.guest;
       if (offset < entry.first || offset - entry.first >= entry.bytes.size()) continue;
       // The second time it is code out of line.
       if (std::ranges::find(shown, offset) != shown.end()) {

@@ -1,5 +1,6 @@
 // A log of translation that people can read: for each block the guest's instructions beside the host's that they became.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,9 +13,10 @@ class TranslationLog {
  public:
   /// Right after translation: the guest's bytes may change later.
   void add(const Block& block, const CodeSource& source, u64 rip);
-  /// The code cache is about to be emptied.
-  void clear() { entries_.clear(); }
-  /// The blocks made since the last flush, at most `most`. With counts those come first that were entered most often, else in
+  explicit TranslationLog(const u8* trampolines) : trampolines_(trampolines) {}
+  /// A segment of the code cache, whose blocks these are, is about to be emptied.
+  void forget(const std::vector<Block*>& blocks);
+  /// The blocks that are in the cache, at most `most`. With counts those come first that were entered most often, else in
   /// the order of translation. Reads the code cache: no vCPU may be inside.
   [[nodiscard]] std::string text(std::size_t most, bool counted) const;
 
@@ -32,6 +34,9 @@ class TranslationLog {
   /// The block at a host address, or empty.
   [[nodiscard]] std::string target_name(u64 pc) const;
 
+  [[nodiscard]] std::optional<Thunk> thunk_of(u64 pc) const;
+
+  const u8* trampolines_;
   std::vector<Entry> entries_;
 };
 

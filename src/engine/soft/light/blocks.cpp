@@ -16,8 +16,17 @@ void store_code(const CodeShared& shared, const u8* rx, T value) {
   __atomic_store_n(rw, value, __ATOMIC_RELEASE);
 }
 
-void point(const CodeShared& shared, const u8* rel32, const u8* target) {
+void point(const CodeShared& shared, const LinkSite& site, const u8* target) {
+  const u8* rel32 = site.owner->code + site.rel32;
   store_code<u32>(shared, rel32, static_cast<u32>(target - (rel32 + 4)));
+}
+
+void unchain(LinkSite& site) {
+  *site.prev_in = site.next_in;
+  if (site.next_in) site.next_in->prev_in = site.prev_in;
+  site.target = nullptr;
+  site.next_in = nullptr;
+  site.prev_in = nullptr;
 }
 
 /// With the lock held. A page that is being translated stays marked: its block is not in the list yet.
@@ -50,18 +59,14 @@ void kill_block(CodeShared& shared, Block& block) {
   }
   if (block.gpa >> 12 < shared.page_limit) unlink_from_page(shared, block.gpa >> 12, block);
   if (block.gpa2 >> 12 < shared.page_limit) unlink_from_page(shared, block.gpa2 >> 12, block);
-  for (LinkSite* s = block.in; s;) {
-    LinkSite* next = s->next_in;
-    point(shared, s->rel32, s->stub);
-    s->target = nullptr;
-    s->next_in = nullptr;
-    s = next;
+  while (LinkSite* site = block.in) {
+    point(shared, *site, site->owner->code + site->stub);
+    unchain(*site);
   }
-  block.in = nullptr;
-  // The first 5 of the 8 aligned bytes at the indirect entry become a jump to the dead stub.
+  // The first 5 of the 8 aligned bytes at the indirect entry become a jump to the lookup; RIP is in R11 there.
   const u8* entry = block.code + block.indirect_entry;
   u64 head = *reinterpret_cast<const u64*>(entry);
-  const u32 rel = static_cast<u32>(block.dead_stub - (block.indirect_entry + 5));
+  const u32 rel = static_cast<u32>(shared.lookup - (entry + 5));
   head = (head & ~0xffffffffffull) | 0xe9 | static_cast<u64>(rel) << 8;
   store_code<u64>(shared, entry, head);
   shared.dropped.fetch_add(1, std::memory_order_relaxed);
@@ -123,8 +128,17 @@ void link(CodeShared& shared, LinkSite& site, Block& target) {
   if (site.owner->dead || target.dead || site.target) return;
   site.target = &target;
   site.next_in = target.in;
+  site.prev_in = &target.in;
+  if (target.in) target.in->prev_in = &site.next_in;
   target.in = &site;
-  point(shared, site.rel32, target.code + (site.checked ? target.checked_entry : target.entry));
+  point(shared, site, target.code + (site.checked ? target.checked_entry : target.entry));
+}
+
+void retire_block(CodeShared& shared, Block& block) {
+  SpinGuard guard(shared.lock);
+  if (!block.dead) kill_block(shared, block);
+  for (LinkSite* site = block.own; site; site = site->next_own)
+    if (site->target) unchain(*site);
 }
 
 void mark_code_page(CodeShared& shared, u64 gpa_page) {

@@ -5,43 +5,94 @@
 #include <atomic>
 
 #include "engine/soft/cpu.hpp"
+#include "engine/soft/insn.hpp"
 
 namespace nagaya::engine::soft {
 
+/// Records of blocks are named in code by their distance from CodeShared::records in these units.
+inline constexpr u64 record_unit = 8;
+
 /// A direct exit of a block: a rel32 that can be pointed at a target block in the same page, or back at its own stub.
 struct LinkSite {
-  const u8* rel32 = nullptr;  ///< executable-view address of the 4 displacement bytes (4-byte aligned)
-  const u8* stub = nullptr;   ///< where it points when unlinked
   Block* owner = nullptr;
   Block* target = nullptr;
-  LinkSite* next_in = nullptr;  ///< in the target's list
-  bool checked = true;          ///< enter at the entry that looks for kicks (backward branches)
+  LinkSite* next_in = nullptr;   ///< in the target's list
+  LinkSite** prev_in = nullptr;
+  LinkSite* next_own = nullptr;  ///< of the same owner
+  u16 rel32 = 0;                 ///< offset in the owner's code of the 4 displacement bytes (4-byte aligned)
+  u16 stub = 0;                  ///< … and of where they point when unlinked
+  u16 rip = 0;                   ///< of the target, from the start of the page
+  bool checked = true;           ///< enter at the entry that looks for kicks (backward branches)
 };
 
-/// Host code offset → guest instruction, for faults of re-encoded instructions. Ascending.
-struct SideEntry {
-  u32 host;
-  u32 guest;  ///< offset of the instruction from the start of the block's page
+/// A lookup in the inline TLB that may miss.
+struct MissSite {
+  const Block* block = nullptr;
+  i32 disp = 0;      ///< with `base`: the address is that register plus this
+  u32 desc = 0;      ///< slow_desc() of the operand
+  u16 retry = 0;     ///< offset in the block's code of the instruction's first byte
+  u16 guest = 0;     ///< offset of the instruction in its page
+  u8 base = 0xff;    ///< guest register, or ff: R11 has the address
+  bool group = false;  ///< of several instructions: no fault may be raised for it
+};
+
+/// An instruction that C++ executes.
+struct KeptInsn {
+  Insn insn;
+  const u8* next = nullptr;  ///< code behind it, where the block goes on
+  u32 offset = 0;            ///< of the instruction in its page
 };
 
 struct Block {
   u64 gpa = 0;              ///< of the first byte
   u64 gpa2 = ~0ull;         ///< page of the part beyond the page end (one crossing instruction), or ~0
+  const u8* code = nullptr;    ///< executable view
+  u32 code_size = 0;
   u32 mode_index = 0;
   u32 key = 0;
   u16 dep_lo = 0, dep_hi = 0;  ///< bytes of the page this translation depends on: [dep_lo, dep_hi)
   u16 dep2_hi = 0;             ///< … and of the second page: [0, dep2_hi)
-  const u8* code = nullptr;    ///< executable view
-  u32 code_size = 0;
-  u32 indirect_entry = 0, checked_entry = 0, entry = 0, dead_stub = 0;  ///< offsets in code
+  u16 indirect_entry = 0, checked_entry = 0, entry = 0;  ///< offsets in code
+  u16 side_bytes = 0;
   bool dead = false;
+  const u8* side = nullptr;    ///< host to guest, see guest_offset()
   std::atomic<Block*> hash_next{nullptr};
   Block* page_next[2] = {nullptr, nullptr};
   LinkSite* in = nullptr;
-  const SideEntry* side = nullptr;
-  u32 side_count = 0;
+  LinkSite* own = nullptr;
   u64 executed = 0;  ///< entries, with TranslateOptions::count_blocks; vCPUs at the same time may lose some
 };
+
+/// Goes along the row of pairs that leads from host code to guest instructions: how far host code and guest code (signed) go on to
+/// the next entry.
+class SideCursor {
+ public:
+  explicit SideCursor(const Block& block) : block_(block), guest(static_cast<u32>(block.gpa & 0xfff)) {}
+  /// Moves to the next entry; false at the end.
+  bool next() {
+    if (at_ + 1 >= block_.side_bytes) return false;
+    host += block_.side[at_];
+    guest += static_cast<u32>(static_cast<i8>(block_.side[at_ + 1]));
+    at_ += 2;
+    return true;
+  }
+
+ private:
+  const Block& block_;
+  u32 at_ = 0;
+
+ public:
+  u32 host = 0;  ///< offset in the block's code
+  u32 guest;     ///< offset in its page of the instruction that the code there belongs to
+};
+
+/// Offset in the page of the guest instruction that the code at `host` belongs to.
+inline u32 guest_offset(const Block& block, u32 host) {
+  SideCursor cursor(block);
+  u32 guest = cursor.guest;
+  while (cursor.next() && cursor.host <= host) guest = cursor.guest;
+  return guest;
+}
 
 struct MemorySlot {
   u64 gpa, size;
@@ -55,6 +106,8 @@ struct PendingPage {
   u64 lo = 4096, hi = 0;  ///< written since: within [lo, hi)
 };
 
+/// In Block::mode_index: a careful block of that mode.
+inline constexpr u32 careful_mode = 0x100;
 inline constexpr unsigned block_buckets = 1u << 17;
 inline constexpr unsigned max_slots = 16;
 inline constexpr unsigned max_cpus = 64;
@@ -70,6 +123,8 @@ struct CodeShared {
   u64* dirty_bits = nullptr;      ///< one bit per page
   u64 page_limit = 0;
   i64 rw_minus_rx = 0;
+  u8* records = nullptr;
+  const u8* lookup = nullptr;  ///< where a dropped block's entry leads
   u32 mode_keys[max_modes] = {};
   std::atomic<u32> mode_count{0};
   MemorySlot slots[max_slots] = {};
@@ -109,6 +164,8 @@ bool insert_block(CodeShared& shared, Block& block);
 void link(CodeShared& shared, LinkSite& site, Block& target);
 /// Marks a page as holding code and takes write permission for it from every vCPU's TLB.
 void mark_code_page(CodeShared& shared, u64 gpa_page);
+/// Takes a block out of every structure for good, before its memory is used again. No vCPU may be inside translated code.
+void retire_block(CodeShared& shared, Block& block);
 /// Drops the blocks that depend on [gpa, gpa + size). True when there were any.
 bool drop_blocks(CodeShared& shared, u64 gpa, u64 size);
 /// Host address of guest-physical memory inside one slot, or null.
@@ -119,10 +176,14 @@ bool finish_step(SoftCpu& cpu);
 
 /// Called by the thunks (light): see thunks.cpp. A null result leaves translated code with cpu.leave set.
 extern "C" const void* soft_dispatch(SoftCpu* cpu);
-extern "C" const void* soft_execute(SoftCpu* cpu, const Insn* insn);
-/// The same for an instruction inside a block; 1: go on behind it.
-extern "C" const void* soft_execute_inline(SoftCpu* cpu, const Insn* insn);
-extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector);
+extern "C" const void* soft_link(SoftCpu* cpu, u32 site);
+extern "C" const void* soft_execute(SoftCpu* cpu, u32 insn);
+/// The same for an instruction inside a block, which goes on behind it unless something is due.
+extern "C" const void* soft_execute_inline(SoftCpu* cpu, u32 insn);
+/// An exception for the instruction at the offset in bits 0..15 of `what`; the vector is above.
+extern "C" const void* soft_raise(SoftCpu* cpu, u32 what);
+/// A lookup in the inline TLB missed: the code to try again, or a careful block for the instruction.
+extern "C" const void* soft_miss(SoftCpu* cpu, u64 linear, u32 site);
 extern "C" u64 soft_mem_slow(SoftCpu* cpu, u64 linear, u32 desc);
 extern "C" u32 soft_commit(SoftCpu* cpu);
 extern "C" u32 soft_segment(SoftCpu* cpu, u64 offset, u32 desc);

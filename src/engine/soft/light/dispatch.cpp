@@ -17,6 +17,11 @@ const void* leave(SoftCpu& cpu, Leave why) {
   return nullptr;
 }
 
+template <class T>
+T& record(const SoftCpu& cpu, u32 id) {
+  return *reinterpret_cast<T*>(cpu.shared->records + u64{id} * record_unit);
+}
+
 /// Mode index of the current state, or ~0 when this mode is new to the engine (translation registers it).
 u32 mode_index(SoftCpu& cpu, u32 key) {
   if (cpu.mode_key == key && cpu.mode_index < max_modes) return cpu.mode_index;
@@ -76,6 +81,8 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
   cpu.count.dispatch(site != nullptr);
   cpu.link_site = nullptr;
   cpu.code_dropped = false;
+  const bool careful_wanted = cpu.careful_wanted;
+  cpu.careful_wanted = false;
   for (;;) {
     if (cpu.s.run_state != x86::RunState::running) return leave(cpu, Leave::heavy);
     if (cpu.fault.pending) {
@@ -126,11 +133,14 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
         }
       }
     }
-    cpu.want_key = key;
+    const bool careful = careful_wanted && !step && cpu.s.rip == cpu.careful_rip;
+    if (careful) site = nullptr;
+    cpu.want_key = careful ? key | mode_bits::careful : key;
     const u32 index = mode_index(cpu, key);
     if (index == ~0u) return leave(cpu, Leave::translate);
+    const u32 block_mode = careful ? index | careful_mode : index;
     const void* code = nullptr;
-    if (!site) {
+    if (!site && !careful) {
       const JumpEntry& e = cpu.jump[index][rip & (jump_entries - 1)];
       // The entry of a block that was dropped has become a jump to its dead stub, which leads back here.
       constexpr u8 jump_opcode = 0xe9;
@@ -144,7 +154,7 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
         if (cpu.need_heavy) return leave(cpu, Leave::heavy);
         continue;
       }
-      Block* block = find_block(*cpu.shared, gpa, index, ~0ull);
+      Block* block = find_block(*cpu.shared, gpa, block_mode, ~0ull);
       if (block && block->gpa2 != ~0ull) {
         u64 gpa2;
         bool global2 = false;
@@ -152,17 +162,18 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
           if (cpu.need_heavy) return leave(cpu, Leave::heavy);
           continue;
         }
-        block = find_block(*cpu.shared, gpa, index, gpa2 & ~0xfffull);
+        block = find_block(*cpu.shared, gpa, block_mode, gpa2 & ~0xfffull);
         global = global && global2;
         site = nullptr;
       }
       if (!block) {
         cpu.link_site = site;
+        cpu.careful_wanted = careful;
         return leave(cpu, Leave::translate);
       }
       if (site) link(*cpu.shared, *site, *block);
       code = block->code + block->indirect_entry;
-      if (!step) jump_insert(cpu, index, rip, linear, code, global);
+      if (!step && !careful) jump_insert(cpu, index, rip, linear, code, global);
     }
     if (step) {
       cpu.stepping = true;
@@ -175,30 +186,41 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
   }
 }
 
-extern "C" const void* soft_execute(SoftCpu* cpu, const Insn* insn) {
+extern "C" const void* soft_link(SoftCpu* cpu, u32 id) {
+  LinkSite& site = record<LinkSite>(*cpu, id);
+  cpu->s.rip = cpu->pc_base + site.rip;
+  cpu->link_site = &site;
+  return soft_dispatch(cpu);
+}
+
+extern "C" const void* soft_execute(SoftCpu* cpu, u32 id) {
+  const KeptInsn& kept = record<KeptInsn>(*cpu, id);
+  cpu->s.rip = cpu->pc_base + kept.offset;
   cpu->need_heavy = false;
   ++cpu->counters[0];
-  ++cpu->count.execute[insn->mnemonic];
+  ++cpu->count.execute[kept.insn.mnemonic];
   cpu->count.cause = Cause::execute;
-  if (!execute(*cpu, *insn) && cpu->need_heavy) {
-    cpu->insn = insn;
+  if (!execute(*cpu, kept.insn) && cpu->need_heavy) {
+    cpu->insn = &kept.insn;
     return leave(*cpu, Leave::heavy);
   }
   return soft_dispatch(cpu);
 }
 
-extern "C" const void* soft_execute_inline(SoftCpu* c, const Insn* insn) {
+extern "C" const void* soft_execute_inline(SoftCpu* c, u32 id) {
   SoftCpu& cpu = *c;
+  const KeptInsn& kept = record<KeptInsn>(cpu, id);
   constexpr u64 rflags_vm = 1 << 17, rflags_ac = 1 << 18;
-  const u64 next = cpu.s.rip + insn->length, flags = cpu.s.rflags;
+  cpu.s.rip = cpu.pc_base + kept.offset;
+  const u64 next = cpu.s.rip + kept.insn.length, flags = cpu.s.rflags;
   cpu.need_heavy = false;
   cpu.code_dropped = false;
   ++cpu.counters[0];
-  ++cpu.count.execute_inline[insn->mnemonic];
+  ++cpu.count.execute_inline[kept.insn.mnemonic];
   cpu.count.cause = Cause::execute_inline;
-  if (!execute(cpu, *insn)) {
+  if (!execute(cpu, kept.insn)) {
     if (!cpu.need_heavy) return soft_dispatch(c);
-    cpu.insn = insn;
+    cpu.insn = &kept.insn;
     return leave(cpu, Leave::heavy);
   }
   auto& events = cpu.s.events;
@@ -210,10 +232,12 @@ extern "C" const void* soft_execute_inline(SoftCpu* c, const Insn* insn) {
                    ((flags ^ cpu.s.rflags) & (rflags_tf | rflags_vm | rflags_ac)) || (waiting && (cpu.s.rflags & rflags_if));
   if (due) return soft_dispatch(c);
   cpu.count.cause = Cause::lookup;
-  return reinterpret_cast<const void*>(1);
+  return kept.next;
 }
 
-extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector) {
+extern "C" const void* soft_raise(SoftCpu* cpu, u32 what) {
+  const u32 vector = what >> 16;
+  cpu->s.rip = cpu->pc_base + (what & 0xffff);
   cpu->count.cause = Cause::raise;
   if (vector == 13) {
     raise(*cpu, 13, 0);
@@ -221,6 +245,30 @@ extern "C" const void* soft_raise(SoftCpu* cpu, u32 vector) {
     raise(*cpu, static_cast<u8>(vector));
   }
   return soft_dispatch(cpu);
+}
+
+extern "C" const void* soft_miss(SoftCpu* c, u64 linear, u32 id) {
+  SoftCpu& cpu = *c;
+  const MissSite& site = record<MissSite>(cpu, id);
+  ++cpu.counters[1];
+  cpu.s.rip = cpu.pc_base + site.guest;
+  cpu.need_heavy = false;
+  if (site.base != no_reg) linear = cpu.s.gpr[site.base] + static_cast<u64>(static_cast<i64>(site.disp));
+  switch (mem_fill(cpu, linear, site.desc, site.group)) {
+    case Fill::filled: cpu.count.count(Slow::fill); return site.block->code + site.retry;
+    case Fill::fault:
+      cpu.count.count(Slow::fault);
+      cpu.count.cause = Cause::memory_fault;
+      return soft_dispatch(c);
+    case Fill::careful: break;
+  }
+  const Block& block = *site.block;
+  const Block* careful =
+      find_block(*cpu.shared, (block.gpa & ~0xfffull) + site.guest, block.mode_index | careful_mode, block.gpa2);
+  if (careful) return careful->code + careful->entry;
+  cpu.careful_wanted = true;
+  cpu.careful_rip = cpu.s.rip;
+  return soft_dispatch(c);
 }
 
 extern "C" u64 soft_mem_slow(SoftCpu* cpu, u64 linear, u32 desc) {

@@ -30,6 +30,29 @@ bool commit_masked(SoftCpu& cpu) {
 
 }  // namespace
 
+Fill mem_fill(SoftCpu& cpu, u64 linear, u32 desc, bool group) {
+  const unsigned size = desc & 0xffff;
+  const bool write = desc & slow_write;
+  const auto kind = static_cast<TlbKind>(desc >> 18 & 3);
+  if ((desc & slow_masked) || (cpu.s.dr7 & 0xff) || (linear & 0xfff) + size > 4096) return Fill::careful;
+  if ((desc & slow_aligned) && (linear & (size - 1))) return Fill::careful;
+  const u64 cr2 = cpu.s.cr2;
+  const Place place = locate(cpu, linear, write ? Access::write : Access::read, kind);
+  if (place.kind == PlaceKind::ram) {
+    const TlbEntry& e = cpu.tlb[kind][tlb_index(linear)];
+    return linear + (write ? e.negtag_write : e.negtag_read) <= 4096 - u64{size} ? Fill::filled : Fill::careful;
+  }
+  if (place.kind != PlaceKind::fault) return Fill::careful;
+  if (cpu.need_heavy || group) {  // which instruction of a group faults, and with what, is seen by running them one by one
+    cpu.need_heavy = false;
+    cpu.fault = {};
+    cpu.s.cr2 = cr2;
+    return Fill::careful;
+  }
+  if ((desc & slow_stack) && cpu.fault.vector == 13) cpu.fault.vector = 12;
+  return Fill::fault;
+}
+
 u64 mem_slow(SoftCpu& cpu, u64 linear, u32 desc) {
   const unsigned size = desc & 0xffff;
   const bool reads = desc & slow_read, writes = desc & slow_write, masked = desc & slow_masked;

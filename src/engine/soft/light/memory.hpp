@@ -59,6 +59,13 @@ constexpr u32 slow_desc(unsigned size, bool read, bool write, TlbKind kind, bool
   return size | (read ? slow_read : 0) | (write ? slow_write : 0) | u32{kind} << 18 | (masked ? slow_masked : 0) |
          (aligned ? slow_aligned : 0) | (stack ? slow_stack : 0);
 }
+enum class Fill : u8 {
+  filled,   ///< the same lookup hits now
+  fault,    ///< cpu.fault is pending
+  careful,  ///< across a page, MMIO, a special page, a breakpoint …: mem_slow() knows how
+};
+/// Brings the page of an operand into the inline TLB. `group`: of several instructions, whose faults are not raised here.
+Fill mem_fill(SoftCpu& cpu, u64 linear, u32 desc, bool group);
 /// Host address for the instruction to use in place of `linear`; size 1..4096 in bits 0..15 of `desc`.
 ///  - RAM within one page: its address; the next such access hits the TLB. A write to a special page: the same, with
 ///    bounce_write = 2 and bounce_ea = gpa, so that mem_commit() reports it after the instruction (the access itself

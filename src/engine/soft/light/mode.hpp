@@ -26,6 +26,9 @@ inline constexpr u32 avx512 = 1 << 10; // and XCR0[7:5]
 inline constexpr u32 step = 1 << 11;   // one instruction per block
 inline constexpr u32 seg_shift = 12;   // 2 bits each for ES CS SS DS FS GS
 inline constexpr u32 cs_flat = 1 << 24;  // RIP and linear address agree in their low 12 bits and do not wrap
+/// Every memory operand has its whole slow path in the block, and a check of its own: for instructions whose operands cross
+/// pages, are not RAM, or hold translated code.
+inline constexpr u32 careful = 1 << 25;
 }  // namespace mode_bits
 
 /// Key of the state, without `step`.

@@ -1,0 +1,92 @@
+// The bound on translated code: a program larger than the cache runs to its end, again and again.
+#include <gtest/gtest.h>
+
+#include "engine/soft/mini_guest_test_util.hpp"
+
+namespace nagaya::engine::soft {
+namespace {
+
+using testing::MiniGuest;
+using namespace x86;
+
+constexpr u64 program_at = 0x200000, pages = 1024, rounds = 3, steps = 100;
+
+u64 statistic(const std::string& all, const std::string& name) {
+  const std::size_t at = all.find(name + ": ");
+  return at == std::string::npos ? ~0ull : std::stoull(all.substr(at + name.size() + 2));
+}
+
+void put32(std::vector<u8>& out, u64 v) {
+  for (int i = 0; i < 4; ++i) out.push_back(static_cast<u8>(v >> (8 * i)));
+}
+
+/// Adds constants, counts odd sums, calls a function that every page shares, goes on to the next page.
+std::vector<u8> page_of(u64 page, u64 function) {
+  std::vector<u8> c;
+  const u64 base = program_at + page * 4096;
+  for (u64 i = 0; i < steps; ++i) {
+    c.insert(c.end(), {0x48, 0x05});  // add rax, imm
+    put32(c, page * 31 + i);
+    c.insert(c.end(), {0xa8, 0x01, 0x74, 0x03, 0x48, 0xff, 0xc2});  // test al, 1; jz +3; inc rdx
+  }
+  c.push_back(0xe8);  // call function
+  put32(c, function - (base + c.size() + 4));
+  c.push_back(0xe9);  // jmp to the next page
+  put32(c, base + 4096 - (base + c.size() + 4));
+  return c;
+}
+
+TEST(CodeCache, ProgramLargerThanTheCache) {
+  MiniGuest g({.code_cache_bytes = MiB});
+  ASSERT_TRUE(g.ok());
+  g.code({0x48, 0xff, 0xc3, 0xc3});  // inc rbx; ret
+  for (u64 p = 0; p < pages; ++p) {
+    const auto bytes = page_of(p, MiniGuest::code_at);
+    std::memcpy(g.ram() + program_at + p * 4096, bytes.data(), bytes.size());
+  }
+  std::vector<u8> end{0xff, 0xc9, 0x0f, 0x85};  // dec ecx; jnz program
+  const u64 after = program_at + pages * 4096;
+  put32(end, program_at - (after + end.size() + 4));
+  end.insert(end.end(), {0xe6, 0xf4});
+  std::memcpy(g.ram() + after, end.data(), end.size());
+
+  u64 sum = 0, odd = 0;
+  for (u64 r = 0; r < rounds; ++r)
+    for (u64 p = 0; p < pages; ++p)
+      for (u64 i = 0; i < steps; ++i) sum += p * 31 + i, odd += sum & 1;
+
+  auto s = MiniGuest::long_mode();
+  s.rip = program_at;
+  s.gpr[RAX] = s.gpr[RBX] = s.gpr[RDX] = 0;
+  s.gpr[RCX] = rounds;
+  const auto out = g.run(s);
+  EXPECT_EQ(g.last_exit.reason, ExitReason::kicked);
+  EXPECT_EQ(out.gpr[RAX], sum);
+  EXPECT_EQ(out.gpr[RDX], odd);
+  EXPECT_EQ(out.gpr[RBX], pages * rounds);
+  const std::string all = g.engine().statistics();
+  EXPECT_GT(statistic(all, "segments evicted"), 8u);
+  EXPECT_LE(statistic(all, "code bytes"), MiB);
+  EXPECT_LE(statistic(all, "record bytes"), MiB);
+}
+
+/// The same program is small in a large cache: nothing is made twice.
+TEST(CodeCache, NothingIsEvictedWithoutNeed) {
+  MiniGuest g;
+  ASSERT_TRUE(g.ok());
+  const auto bytes = page_of(0, MiniGuest::code_at);
+  g.code({0x48, 0xff, 0xc3, 0xc3});
+  std::memcpy(g.ram() + program_at, bytes.data(), bytes.size());
+  std::memcpy(g.ram() + program_at + 4096, "\xff\xc9\x0f\x85\xf8\xef\xff\xff\xe6\xf4", 10);
+  auto s = MiniGuest::long_mode();
+  s.rip = program_at;
+  s.gpr[RBX] = 0;
+  s.gpr[RCX] = 1000;
+  const auto out = g.run(s);
+  EXPECT_EQ(out.gpr[RBX], 1000u);
+  EXPECT_EQ(statistic(g.engine().statistics(), "segments evicted"), 0u);
+  EXPECT_LT(statistic(g.engine().statistics(), "blocks translated"), 200u);
+}
+
+}  // namespace
+}  // namespace nagaya::engine::soft
