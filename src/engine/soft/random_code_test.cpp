@@ -146,7 +146,7 @@ class RandomCode : public SystemGuest {
 };
 
 void run_random(const SoftOptions& options, unsigned count, u64 salt) {
-  RandomCode g(salt + static_cast<u64>(::testing::UnitTest::GetInstance()->random_seed()) * 1000003, options);
+  RandomCode g(salt + static_cast<u64>(GTEST_FLAG_GET(random_seed)) * 1000003, options);
   ASSERT_TRUE(g.ok());
   Ticker ticker(g.vcpu());
   unsigned by_vector[34] = {};
