@@ -373,6 +373,18 @@ void flag_use(const ZydisDecodedInstruction& z, const ZydisDecodedOperand* op, D
   d.flags_kill = kill;
 }
 
+bool immediates_vary(const ZydisDecodedInstruction& z, const ZydisDecodedOperand* op, const Decoded& d) {
+  if (d.encoding == Encoding::evex || (d.encoding == Encoding::vex && d.imm_size)) return false;  // disp8 is scaled; IS4 names a register
+  if (z.raw.imm[1].size || d.kind == Kind::undefined) return false;
+  if (d.disp_size && !d.insn.has_modrm) return false;
+  if (d.imm_size && (z.meta.category == ZYDIS_CATEGORY_SHIFT || z.meta.category == ZYDIS_CATEGORY_ROTATE || z.mnemonic == ZYDIS_MNEMONIC_SHLD ||
+                     z.mnemonic == ZYDIS_MNEMONIC_SHRD))
+    return false;  // a count of zero leaves the flags alone
+  for (unsigned i = 0; i < z.operand_count_visible; ++i)
+    if (op[i].type == ZYDIS_OPERAND_TYPE_POINTER) return false;
+  return true;
+}
+
 }  // namespace
 
 DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Decoded& d) {
@@ -513,6 +525,8 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
       if (op[i].encoding == ZYDIS_OPERAND_ENCODING_IS4) d.imm_offset = static_cast<u8>(z.length - 1), d.imm_size = 1;
     }
   }
+  if (z.raw.disp.size) d.disp_offset = z.raw.disp.offset, d.disp_size = static_cast<u8>(z.raw.disp.size / 8);
+  d.imm_signed = z.raw.imm[0].is_signed;
   classify(z, op, d);
   d.masked = n.evex && n.kmask != 0 && n.has_mem;
   // Outside 64-bit mode and for integer operations the operand size decides about 66h, whatever the guest's default was.
@@ -523,6 +537,7 @@ DecodeStatus decode(CodeSize size, bool stack32, std::span<const u8> bytes, Deco
   if (z.mnemonic == ZYDIS_MNEMONIC_BSF || z.mnemonic == ZYDIS_MNEMONIC_BSR) {  // a zero source leaves the destination alone
     for (unsigned i = 0; i < d.gpr_count; ++i) d.gpr[i].read = true;
   }
+  d.varies = immediates_vary(z, op, d);
   // F3 90 with REX.B is still XCHG with R8.
   if (z.mnemonic == ZYDIS_MNEMONIC_PAUSE && rex_b) d.gpr[d.gpr_count++] = {RegPlace::opcode, 8, 4, false, true, true};
   return DecodeStatus::ok;

@@ -49,6 +49,9 @@ struct Decoded {
   bool prefix66 = false, lock = false, rex = false, rex_w = false, address32 = false;
   bool modrm_is_register_form = false;
   u8 imm_offset = 0, imm_size = 0;  ///< trailing immediate bytes (all of them)
+  u8 disp_offset = 0, disp_size = 0;  ///< displacement bytes
+  bool varies = false;  ///< other displacements and immediates change nothing but `insn.disp` and `insn.imm` (decode_memo.hpp)
+  bool imm_signed = false;
   u8 gpr_count = 0;
   GprOperand gpr[4];
   u16 implicit_writes = 0;  ///< general registers written without being named, a bit each

@@ -51,12 +51,13 @@ TranslateStatus Translator::scan() {
   dep2_hi_ = 0;
   unsigned branches = 0;
   while (insns_.size() < limit && offset < 4096) {
-    Decoded d;
+    Decoded& d = insns_.emplace_back();
     d.offset = static_cast<u16>(offset);
     const u32 room = 4096 - offset;
-    DecodeStatus status = decode(size, stack32, {source_.page + offset, room < 15 ? room : 15}, d);
+    DecodeStatus status = decode_(size, stack32, {source_.page + offset, room < 15 ? room : 15}, d);
     if (status == DecodeStatus::need_more) {
-      if (!insns_.empty()) {
+      if (insns_.size() > 1) {
+        insns_.pop_back();
         next_crosses_ = true;
         break;
       }
@@ -69,13 +70,11 @@ TranslateStatus Translator::scan() {
       status = decode(size, stack32, {joined, 15}, d);
       dep2_hi_ = static_cast<u16>(d.insn.length > room ? d.insn.length - room : 15 - room);
       route_stack(source_.mode, d);
-      insns_.push_back(d);
       offset += d.insn.length;
       ended_ = d.ends_block;
       break;
     }
     route_stack(source_.mode, d);
-    insns_.push_back(d);
     offset += d.insn.length;
     if (d.ends_block) {
       ended_ = true;
@@ -92,7 +91,7 @@ u32 Translator::peek_flags(u32 offset) {
   u32 undecided = arithmetic_flags, read = 0, end = offset;
   for (unsigned n = 0; n < 8 && undecided && end < 4096 - 15; ++n) {
     Decoded d;
-    if (decode(static_cast<CodeSize>(source_.mode.code_size()), source_.mode.has(mode_bits::stack32), {source_.page + end, 15}, d) !=
+    if (decode_(static_cast<CodeSize>(source_.mode.code_size()), source_.mode.has(mode_bits::stack32), {source_.page + end, 15}, d) !=
         DecodeStatus::ok)
       break;
     const bool plain = d.kind == Kind::native || d.kind == Kind::nothing || d.kind == Kind::lea || d.kind == Kind::push_reg ||

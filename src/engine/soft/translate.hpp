@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "engine/soft/code_cache.hpp"
-#include "engine/soft/decode.hpp"
+#include "engine/soft/decode_memo.hpp"
 #include "engine/soft/emit.hpp"
 #include "engine/soft/light/mode.hpp"
 
@@ -55,7 +55,7 @@ struct Stub {
 
 class Translator {
  public:
-  Translator(CodeCache& cache, const TranslateOptions& options) : cache_(cache), options_(options) {}
+  Translator(CodeCache& cache, const TranslateOptions& options) : cache_(cache), options_(options) { insns_.reserve(65); }
   /// Translates and commits one block (not yet inserted). `need_page2`: the first instruction continues on the next page.
   TranslateStatus translate(const CodeSource& source, Block*& out);
 
@@ -144,6 +144,7 @@ class Translator {
 
   CodeCache& cache_;
   TranslateOptions options_;
+  DecodeMemo decode_;
   Emitter e_;
   CodeSource source_;
   std::vector<Decoded> insns_;

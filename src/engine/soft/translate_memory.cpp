@@ -134,13 +134,11 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
 /// in a careful block. `base` and `disp` tell the address, or with `base` == no_reg R11 does (plus gs:[negtag + RCX]).
 void Translator::miss(const Decoded& d, u32 slow, u32 desc, unsigned base, i32 disp, i32 negtag, bool group) {
   MissSite& site = cache_.make<MissSite>();
-  site.block = block_;
+  site.block = cache_.record_id(block_);
   site.disp = disp;
-  site.desc = desc;
+  site.desc = desc | base << 24;
   site.retry = static_cast<u16>(insn_begin_);
-  site.guest = d.offset;
-  site.base = static_cast<u8>(base);
-  site.group = group;
+  site.guest = static_cast<u16>(d.offset | (group ? miss_of_group : 0));
   stubs_.push_back({.what = Stub::What::miss, .rel = slow, .miss = &site, .negtag = negtag});
 }
 

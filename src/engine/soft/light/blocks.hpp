@@ -27,14 +27,13 @@ struct LinkSite {
 
 /// A lookup in the inline TLB that may miss.
 struct MissSite {
-  const Block* block = nullptr;
-  i32 disp = 0;      ///< with `base`: the address is that register plus this
-  u32 desc = 0;      ///< slow_desc() of the operand
-  u16 retry = 0;     ///< offset in the block's code of the instruction's first byte
-  u16 guest = 0;     ///< offset of the instruction in its page
-  u8 base = 0xff;    ///< guest register, or ff: R11 has the address
-  bool group = false;  ///< of several instructions: no fault may be raised for it
+  u32 block = 0;   ///< record of the block
+  i32 disp = 0;    ///< with a base: the address is that register plus this
+  u32 desc = 0;    ///< slow_desc() of the operand; from bit 24 the guest register that is its base, or ff: R11 has the address
+  u16 retry = 0;   ///< offset in the block's code of the instruction's first byte
+  u16 guest = 0;   ///< offset of the instruction in its page; with bit 15 the lookup is for several, and no fault may be raised for it
 };
+inline constexpr u16 miss_of_group = 0x8000;
 
 /// An instruction that C++ executes.
 struct KeptInsn {

@@ -251,20 +251,21 @@ extern "C" const void* soft_miss(SoftCpu* c, u64 linear, u32 id) {
   SoftCpu& cpu = *c;
   const MissSite& site = record<MissSite>(cpu, id);
   ++cpu.counters[1];
-  cpu.s.rip = cpu.pc_base + site.guest;
+  const unsigned base = site.desc >> 24, offset = site.guest & 0xfff;
+  const Block& block = record<Block>(cpu, site.block);
+  cpu.s.rip = cpu.pc_base + offset;
   cpu.need_heavy = false;
-  if (site.base != no_reg) linear = cpu.s.gpr[site.base] + static_cast<u64>(static_cast<i64>(site.disp));
-  switch (mem_fill(cpu, linear, site.desc, site.group)) {
-    case Fill::filled: cpu.count.count(Slow::fill); return site.block->code + site.retry;
+  if (base != no_reg) linear = cpu.s.gpr[base] + static_cast<u64>(static_cast<i64>(site.disp));
+  switch (mem_fill(cpu, linear, site.desc & 0xffffff, site.guest & miss_of_group)) {
+    case Fill::filled: cpu.count.count(Slow::fill); return block.code + site.retry;
     case Fill::fault:
       cpu.count.count(Slow::fault);
       cpu.count.cause = Cause::memory_fault;
       return soft_dispatch(c);
     case Fill::careful: break;
   }
-  const Block& block = *site.block;
   const Block* careful =
-      find_block(*cpu.shared, (block.gpa & ~0xfffull) + site.guest, block.mode_index | careful_mode, block.gpa2);
+      find_block(*cpu.shared, (block.gpa & ~0xfffull) + offset, block.mode_index | careful_mode, block.gpa2);
   if (careful) return careful->code + careful->entry;
   cpu.careful_wanted = true;
   cpu.careful_rip = cpu.s.rip;
