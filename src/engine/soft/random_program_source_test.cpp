@@ -171,6 +171,30 @@ void RandomProgram::memory_or_register(unsigned prefix, bool wide, std::initiali
   }
 }
 
+/// What C++ executes: with IOPL 3, or as the kernel.
+void RandomProgram::system() {
+  const unsigned b = base();
+  switch (rng_() % (kernel_ ? 12 : 6)) {
+    case 0: byte(0xfa); break;                  // cli
+    case 1: byte(0xfb); break;                  // sti
+    case 2: bytes({0x9c, 0x9d}); break;         // pushfq, popfq
+    case 3: bytes({0xe4, 0x60}); break;         // in al, 60h
+    case 4: bytes({0x0f, 0xa2}); break;         // cpuid: RBX is no address any more
+    case 5: bytes({0x0f, 0xae, 0xf0}); break;   // mfence
+    case 6: bytes({0x0f, 0x01, 0xf8, 0x0f, 0x01, 0xf8}); break;                    // swapgs, twice
+    case 7: bytes({0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8}); break;                    // CR3 as it is
+    case 8: bytes({0x0f, 0x06}); break;         // clts
+    case 9: bytes({0x0f, 0x20, 0xe1, 0x0f, 0xba, 0xf9, 7, 0x0f, 0x22, 0xe1}); break;  // CR4.PGE the other way
+    default:                                    // invlpg
+      if (b >= 8) byte(0x41);
+      bytes({0x0f, 0x01, 0x40 | 7 << 3 | (b & 7)});
+      if ((b & 7) == 4) byte(0x24);
+      byte(0);
+      break;
+  }
+  if (image_[at_ - 1 - ProgramSpace::code] == 0xa2) set(3, address());
+}
+
 void RandomProgram::plain() {
   if (budget_ == 0) return byte(0x90);
   --budget_;
@@ -184,7 +208,7 @@ void RandomProgram::plain() {
     memory_or_register(0, wide, opcode, field, size, memory, immediate, with_lock, narrow);
   };
   const u8 r = static_cast<u8>(rng_());
-  switch (rng_() % 24) {
+  switch (rng_() % 26) {
     case 0: case 1: op({static_cast<u8>((r & 0x38) | w)}, reg, 0, (r & 0x38) == 0x38 ? u8{0} : lock); break;
     case 2: op({static_cast<u8>((r & 0x38) | 2 | w)}, reg); break;
     case 3: op({static_cast<u8>(0x80 | w)}, r & 7, imm, (r & 7) == 7 ? u8{0} : lock); break;
@@ -237,6 +261,7 @@ void RandomProgram::plain() {
       byte(0x58 | (to & 7));
       break;
     }
+    case 23: case 24: system(); break;
     default: {  // a base or the index becomes something else
       if (r % 4 == 0) {
         set(14, index());

@@ -50,12 +50,16 @@ class ProgramGuest : public SystemGuest {
   explicit ProgramGuest(const SoftOptions& options) : SystemGuest(options) {
     code(mend_page, handler_at);
     for (unsigned v = 0; v < 32; ++v) gate(v, v == 14 ? handler_at : stubs_at + v * 16, 1);
-    // The program is the user's; what is not its own it cannot touch, wherever a store into its own code may lead it.
-    for (u64 page = 0; page < ram_size; page += 0x1000) pte(page) &= ~4ull;
+    // What is not the program's it cannot touch, wherever a store into its own code may lead it; a kernel still can spoil what is below.
+    for (u64 page = 0; page < ram_size; page += 0x1000) pte(page) &= page < below ? ~4ull : 0;
+    for (u64 page = 0x70000; page < 0x80000; page += 0x1000) pte(page) = page | 3;  // stacks of handlers
+    image_.assign(ram(), ram() + below);
   }
 
   Outcome execute(const RandomProgram& program, const CpuState& start, u64 seed) {
     std::mt19937_64 rng(seed);
+    std::memcpy(ram(), image_.data(), below);
+    engine().memory_written(Gpa(0), below);
     // Neighbours in linear memory are strangers in physical memory.
     std::vector<u64> order(ProgramSpace::code_pages);
     std::iota(order.begin(), order.end(), 0);
@@ -125,6 +129,8 @@ class ProgramGuest : public SystemGuest {
     add(code_frames, ProgramSpace::code_pages * 4096);
     return hash;
   }
+  static constexpr u64 below = 0x30000;
+  std::vector<u8> image_;
   Outcome now_;
 };
 
@@ -201,8 +207,9 @@ TEST(RandomPrograms, SameWithAndWithoutOptimizations) {
   std::size_t faults = 0;
   constexpr unsigned programs = 1500;
   for (unsigned n = 0; n < programs && failures < 5; ++n) {
-    RandomProgram program(salt + n);
-    CpuState start = SystemGuest::user();
+    const bool kernel = n % 3 == 0;
+    RandomProgram program(salt + n, kernel);
+    CpuState start = kernel ? SystemGuest::kernel() : SystemGuest::user();
     start.rflags |= 0x3000;  // its last instruction is OUT
     start.rip = program.start();
     for (unsigned r = 0; r < 16; ++r) start.gpr[r] = program.value();

@@ -22,7 +22,8 @@ struct ProgramSpace {
 
 class RandomProgram {
  public:
-  explicit RandomProgram(u64 seed) : rng_(seed), image_(ProgramSpace::code_pages * 4096, 0xcc) {
+  /// `kernel`: with instructions for CPL 0, too.
+  RandomProgram(u64 seed, bool kernel) : rng_(seed), kernel_(kernel), image_(ProgramSpace::code_pages * 4096, 0xcc) {
     for (unsigned f = 0; f < functions; ++f) entry_[f] = chunk();
     for (unsigned f = 0; f < functions; ++f) function(f);
   }
@@ -44,6 +45,7 @@ class RandomProgram {
   void items(unsigned count, unsigned depth);
   void item(unsigned depth);
   void plain();
+  void system();
   void memory_or_register(unsigned prefix, bool wide, std::initializer_list<u8> opcode, unsigned reg, unsigned size, bool memory, unsigned immediate,
                           u8 lock = 0, bool byte_register = false);
   void skip(const std::function<void()>& over);
@@ -67,6 +69,7 @@ class RandomProgram {
   }
 
   std::mt19937_64 rng_;
+  const bool kernel_;
   std::vector<u8> image_;
   u64 entry_[functions] = {};
   u64 next_chunk_ = 0, at_ = 0;
