@@ -66,11 +66,10 @@ void TranslationLog::forget(const std::vector<Block*>& blocks) {
 
 std::string TranslationLog::target_name(u64 pc) const {
   if (const auto thunk = thunk_of(pc)) return thunk_name(*thunk);
-  for (const Entry& e : entries_) {
-    const Block& b = *e.block;
-    if (pc - reinterpret_cast<u64>(b.code) < b.code_size) return block_name(Mode{b.key}, b.gpa, e.rip);
-  }
-  return {};
+  auto it = std::ranges::upper_bound(entries_, pc, {}, code_of);  // text() sorted them
+  if (it == entries_.begin()) return {};
+  const Block& b = *(--it)->block;
+  return pc - reinterpret_cast<u64>(b.code) < b.code_size ? block_name(Mode{b.key}, b.gpa, it->rip) : std::string{};
 }
 
 std::optional<Thunk> TranslationLog::thunk_of(u64 pc) const {
@@ -139,7 +138,8 @@ void TranslationLog::append(std::string& out, const Entry& entry, u64 total) con
   }
 }
 
-std::string TranslationLog::text(std::size_t most, bool counted) const {
+std::string TranslationLog::text(std::size_t most, bool counted) {
+  std::ranges::sort(entries_, {}, code_of);
   std::vector<const Entry*> order;
   u64 total = 0;
   for (const Entry& e : entries_) order.push_back(&e), total += e.block->executed;

@@ -17,8 +17,8 @@ class TranslationLog {
   /// A segment of the code cache, whose blocks these are, is about to be emptied.
   void forget(const std::vector<Block*>& blocks);
   /// The blocks that are in the cache, at most `most`. With counts those come first that were entered most often, else in
-  /// the order of translation. Reads the code cache: no vCPU may be inside.
-  [[nodiscard]] std::string text(std::size_t most, bool counted) const;
+  /// the order of their code. Reads the code cache: no vCPU may be inside.
+  [[nodiscard]] std::string text(std::size_t most, bool counted);
 
  private:
   struct Entry {
@@ -28,6 +28,7 @@ class TranslationLog {
     std::vector<u8> bytes;   ///< the guest's, across the page end
     std::vector<u32> insns;  ///< offsets of its instructions in the page, ascending
   };
+  static u64 code_of(const Entry& entry) { return reinterpret_cast<u64>(entry.block->code); }
   void append(std::string& out, const Entry& entry, u64 total) const;
   /// The host instruction at offset `at`; `next`: where the one behind it is.
   std::string host_line(const Block& block, u32 at, u32& next) const;
