@@ -150,7 +150,7 @@ TEST(SelfModifyingChain, ByAnotherProcessor) {
     io.vcpu = second->get();
     g.code(chain_caller, pages);
     g.code(chain_writer);
-    constexpr u32 rounds = 1000;
+    constexpr u32 rounds = 300;
     auto s = SystemGuest::kernel();
     s.rip = pages;
     s.gpr[RDI] = SystemGuest::data_at, s.gpr[RCX] = rounds;

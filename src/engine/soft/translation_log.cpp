@@ -143,7 +143,11 @@ std::string TranslationLog::text(std::size_t most, bool counted) {
   std::vector<const Entry*> order;
   u64 total = 0;
   for (const Entry& e : entries_) order.push_back(&e), total += e.block->executed;
-  if (counted) std::ranges::stable_sort(order, std::ranges::greater{}, [](const Entry* e) { return e->block->executed; });
+  if (counted) {
+    std::ranges::sort(order, [](const Entry* a, const Entry* b) {
+      return a->block->executed != b->block->executed ? a->block->executed > b->block->executed : code_of(*a) < code_of(*b);
+    });
+  }
   if (order.size() > most) order.resize(most);
   std::string out = fmt::format("{} blocks, {} shown; guest code on the left, host code on the right ('>' marks an entry, '...' code out of line)\n", entries_.size(), order.size());
   for (const Entry* e : order) append(out, *e, counted ? total : 0);
