@@ -39,6 +39,10 @@ constexpr u32 l7_ecx_host = bits({1, 6, 8, 9, 10, 11, 12, 14});
 constexpr u32 l7_ecx_avx512 = bits({1, 6, 11, 12, 14});
 constexpr u32 l7_ecx_own = bits({2, 22});
 constexpr u32 l7_edx_host = bits({4});  // FSRM
+// What guests do against speculation is lost on this engine: their returns and indirect branches are none of the host's. Those told so
+// leave it out (docs/design/software-engine.md). SPEC_CTRL and ARCH_CAPABILITIES, with the latter's "not affected" bits; SSB_NO; SRSO_NO;
+// TSA_SQ_NO and TSA_L1_NO. Sources: Intel SDM vol. 4, table 2-2, MSR 10AH; AMD APM vol. 3, E.4.7, E.4.22.
+constexpr u32 l7_edx_own = bits({26, 29}), e8_ebx_own = bits({26}), e21_eax_own = bits({29}), e21_ecx_own = bits({1, 2});
 constexpr u32 l71_eax_host = bits({4, 5});  // AVX-VNNI, AVX512_BF16
 // Leaf 8000_0001h. LAHF ABM SSE4A MISALIGNSSE 3DNOWPREFETCH; own: CMP_LEGACY and topology belong to the machine.
 constexpr u32 e1_ecx_host = bits({0, 5, 6, 7, 8});
@@ -103,7 +107,7 @@ std::vector<CpuidEntry> host_cpuid() {
   l7.eax = max >= 7 && r.eax >= 1 ? 1 : 0;
   l7.ebx = (r.ebx & l7_ebx_host) | l7_ebx_own;
   l7.ecx = (r.ecx & l7_ecx_host) | l7_ecx_own;
-  l7.edx = r.edx & l7_edx_host;
+  l7.edx = (r.edx & l7_edx_host) | l7_edx_own;
   if (!avx512) l7.ebx &= ~l7_ebx_avx512, l7.ecx &= ~l7_ecx_avx512;
   add(7, 0, true, l7);
   if (l7.eax >= 1) {
@@ -127,7 +131,8 @@ std::vector<CpuidEntry> host_cpuid() {
   add(0x40000000, 0, false, {0x40000001, 0x4b4d564b, 0x564b4d56, 0x4d});  // "KVMKVMKVM"
   add(0x40000001, 0, false, {x86::default_kvm_features, 0, 0, 0});
   r = host(0x80000000);
-  const u32 ext = r.eax < 0x80000008 ? 0x80000008 : r.eax > 0x8000001e ? 0x8000001e : r.eax;
+  constexpr u32 ext = 0x80000021;
+  const bool cache_leaves = r.eax >= 0x8000001d;
   r.eax = ext;
   add(0x80000000, 0, false, r);
   r = host(0x80000001);
@@ -139,14 +144,15 @@ std::vector<CpuidEntry> host_cpuid() {
   add(0x80000007, 0, false, {0, 0, 0, 1u << 8});
   u32 phys = host(0x80000008).eax & 0xff;
   if (phys < 36 || phys > 46) phys = phys < 36 ? 36 : 46;
-  add(0x80000008, 0, false, {phys | 48u << 8, 0, 0, 0});
-  if (ext >= 0x8000001d) {
+  add(0x80000008, 0, false, {phys | 48u << 8, e8_ebx_own, 0, 0});
+  if (cache_leaves) {
     for (u32 i = 0; i < 8; ++i) {
       r = host(0x8000001d, i);
       if ((r.eax & 31) == 0) break;
       add(0x8000001d, i, true, r);
     }
   }
+  add(0x80000021, 0, false, {e21_eax_own, 0, e21_ecx_own, 0});
   return t;
 }
 

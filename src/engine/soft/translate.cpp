@@ -162,12 +162,13 @@ bool Translator::unit_allowed(const Decoded& d) {
 }
 
 void Translator::begin(const Decoded& d) {
-  insn_begin_ = e_.size();
-  u32 ahead = insn_begin_ - side_host_;
+  const u32 here = e_.size();
+  retry_ = here;
+  u32 ahead = here - side_host_;
   for (; ahead > 255; ahead -= 255) side_.push_back(255), side_.push_back(0);
   side_.push_back(static_cast<u8>(ahead));
   side_.push_back(static_cast<u8>(d.offset - side_guest_));
-  side_host_ = insn_begin_;
+  side_host_ = here;
   side_guest_ = d.offset;
 }
 

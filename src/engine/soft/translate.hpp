@@ -151,7 +151,7 @@ class Translator {
   std::vector<u8> side_;
   std::vector<Stub> stubs_;
   u32 side_host_ = 0, side_guest_ = 0;  // last entry of side_
-  u32 insn_begin_ = 0;                  // host offset of the instruction being emitted
+  u32 retry_ = 0;  // host offset where the address of the operand being emitted begins to be formed
   Block* block_ = nullptr;
   u8 access_seg_ = 0;        // of the address formed last
   u32 end_offset_ = 0;       // page offset after the last instruction

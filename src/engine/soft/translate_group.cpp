@@ -84,6 +84,7 @@ HostMem based_operand(HostReg base, i32 disp) {
 
 void Translator::access_based(const Decoded& d, unsigned base, i32 disp, unsigned size, bool read, bool write, const Body& body) {
   access_seg_ = d.insn.has_mem && base == d.insn.base ? d.insn.seg : static_cast<u8>(x86::SS);
+  retry_ = e_.size();
   const u32 slow = check_based(base, disp, size, write, d.flags_live != 0);
   body(based_operand(host(base), disp));
   const u32 desc = slow_desc(size, read, write, source_.mode.kind(), d.masked, d.aligned, access_seg_ == x86::SS);

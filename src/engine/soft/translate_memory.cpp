@@ -130,14 +130,14 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
   slow_path(d, over, desc, body);
 }
 
-/// Out of line, when the code at `slow` jumps there: C++ brings the page into the TLB and the instruction starts again, or goes on
-/// in a careful block. `base` and `disp` tell the address, or with `base` == no_reg R11 does (plus gs:[negtag + RCX]).
+/// Out of line, when the code at `slow` jumps there: C++ brings the page into the TLB and the lookup starts again (this one only: an
+/// instruction with two operands in one set of the TLB would never end), or the instruction goes on in a careful block. `base` and `disp` tell the address, or with `base` == no_reg R11 does (plus gs:[negtag + RCX]).
 void Translator::miss(const Decoded& d, u32 slow, u32 desc, unsigned base, i32 disp, i32 negtag, bool group) {
   MissSite& site = cache_.make<MissSite>();
   site.block = cache_.record_id(block_);
   site.disp = disp;
   site.desc = desc | base << 24;
-  site.retry = static_cast<u16>(insn_begin_);
+  site.retry = static_cast<u16>(retry_);
   site.guest = static_cast<u16>(d.offset | (group ? miss_of_group : 0));
   stubs_.push_back({.what = Stub::What::miss, .rel = slow, .miss = &site, .negtag = negtag});
 }
@@ -180,6 +180,7 @@ void Translator::operand(const Decoded& d, bool need_rcx, const Body& body) {
                  body);
     return;
   }
+  retry_ = e_.size();
   effective_address(d.insn, d.offset + d.insn.length, 0);
   const unsigned size = d.insn.mem_size ? d.insn.mem_size : 1;
   segment_base(d.insn.seg, size, d.mem_write, d.offset);
@@ -187,6 +188,7 @@ void Translator::operand(const Decoded& d, bool need_rcx, const Body& body) {
 }
 
 void Translator::stack_address(int displacement, const Decoded& d, unsigned size, bool write) {
+  retry_ = e_.size();
   if (source_.mode.is64()) {
     displacement ? e_.lea(temp0, {h_rsp, -1, 1, displacement}) : e_.mov(temp0, h_rsp);
   } else {
@@ -245,6 +247,7 @@ void Translator::stack(const Decoded& d) {
         width == 8 ? e_.load(temp0, m) : e_.load32(temp0, m);
         e_.store(saved, temp0);
       });
+      retry_ = e_.size();
       // An address formed with RSP uses its value after the pop.
       effective_address(d.insn, d.offset + d.insn.length, d.insn.base == x86::RSP ? static_cast<i64>(width) : 0);
       segment_base(d.insn.seg, width, true, d.offset);

@@ -75,6 +75,11 @@ const Benign* find(u32 index) {
 constexpr u32 msr_spec_ctrl = 0x48, msr_pred_cmd = 0x49, msr_arch_capabilities = 0x10a, msr_flush_cmd = 0x10b,
               msr_misc_enable = 0x1a0, msr_debugctl = 0x1d9;
 
+// Not affected, as soft_cpuid.cpp says: RDCL_NO IBRS_ALL SKIP_L1DFL_VMENTRY SSB_NO MDS_NO PSCHANGE_MC_NO TAA_NO SBDR_SSDP_NO FBSDP_NO
+// PSDP_NO BHI_NO PBRSB_NO GDS_NO RFDS_NO ITS_NO. Intel SDM vol. 4, table 2-2.
+constexpr u64 arch_capabilities = 1ull << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 13 | 1 << 14 | 1 << 15 | 1 << 20 |
+                                  1 << 24 | 1 << 26 | 1 << 27 | 1ull << 62;
+
 bool spec_ctrl_offered(const SoftCpu& cpu) {
   return cpuid_feature(cpu, 7, 0, 3, 26) || cpuid_feature(cpu, 7, 0, 3, 31) || cpuid_feature(cpu, 0x80000008, 0, 1, 14) ||
          cpuid_feature(cpu, 0x80000008, 0, 1, 15) || cpuid_feature(cpu, 0x80000008, 0, 1, 24);
@@ -91,7 +96,7 @@ MsrAnswer read_benign_msr(SoftCpu& cpu, u32 index, u64& value) {
       return MsrAnswer::done;
     case msr_arch_capabilities:
       if (!cpuid_feature(cpu, 7, 0, 3, 29)) return MsrAnswer::refused;
-      value = 0;
+      value = arch_capabilities;
       return MsrAnswer::done;
     case msr_misc_enable: value = cpu.s.msr.misc_enable; return MsrAnswer::done;
     case msr_debugctl: value = cpu.s.msr.debugctl; return MsrAnswer::done;
