@@ -142,6 +142,7 @@ struct SoftCpu {
   u64 ret_slot;
   u64 pext_offset;   ///< constant 0xfff
   u64 bit_masks[3];  ///< constants 15, 31, 63
+  u64 flag_masks[3];  ///< constants: all but IF; all but DF; what PUSHF takes of s.rflags
   LinkSite* link_site;  ///< the exit that asked for a block, to be patched
   const Insn* insn;  ///< of the block exit that asks for C++ execution
   const void* thunks[16];  ///< entry points of thunks.cpp, by enum Thunk

@@ -1,5 +1,6 @@
 #include "engine/soft/thunks.hpp"
 
+#include "engine/soft/light/arch.hpp"
 #include "engine/soft/light/blocks.hpp"
 #include "engine/soft/system.hpp"
 
@@ -158,6 +159,8 @@ void init_thunks(SoftCpu& cpu) {
   void (*const table[thunk_count])() = {soft_thunk_lookup, soft_thunk_kick,  soft_thunk_link,     soft_thunk_execute, soft_thunk_execute_inline,
                                         soft_thunk_raise,  soft_thunk_miss,  soft_thunk_mem_slow, soft_thunk_commit,  soft_thunk_segment};
   cpu.bit_masks[0] = 15, cpu.bit_masks[1] = 31, cpu.bit_masks[2] = 63;
+  cpu.flag_masks[0] = ~flag_if, cpu.flag_masks[1] = ~flag_df;
+  cpu.flag_masks[2] = ~(0x8d5 | 2 | flag_rf | flag_vm);  // the arithmetic ones are in the host's RFLAGS
   for (unsigned i = 0; i < thunk_count; ++i) cpu.thunks[i] = reinterpret_cast<const void*>(table[i]);
 }
 

@@ -132,6 +132,9 @@ void Translator::liveness() {
       case Kind::nothing: case Kind::lea: case Kind::push_reg: case Kind::push_imm: case Kind::push_mem: case Kind::pop_reg: case Kind::pop_mem:
       case Kind::leave: break;
       case Kind::jmp_rel: break;
+      case Kind::execute_inline:
+        if (!keeps_flags(d)) live = arithmetic_flags;
+        break;
       default: live = arithmetic_flags; break;  // exits
     }
     d.flags_live = live;

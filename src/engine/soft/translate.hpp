@@ -80,6 +80,7 @@ class Translator {
   void emit_stub(const struct Stub& stub);
   void exit_execute(const Decoded& d);
   void execute_inline(const Decoded& d);
+  void call_execute(const Decoded& d);
   void exit_raise(const Decoded& d, u32 vector);
   void flow(const Decoded& d);
   bool linkable(i64 target, bool truncate16) const;
@@ -109,6 +110,18 @@ class Translator {
   void stack(const Decoded& d);
   void stack_load(const Decoded& d, const Body& body);
   void adjust_rsp(int by);
+  // translate_system.cpp: system instructions emitted in place
+  [[nodiscard]] bool supervisor() const;
+  /// The form system_inline() emits neither reads nor changes arithmetic flags.
+  [[nodiscard]] bool keeps_flags(const Decoded& d) const;
+  bool system_inline(const Decoded& d);
+  void change_flag(const Decoded& d, u64 flag, bool on);
+  void enable_interrupts(const Decoded& d);
+  void push_flags(const Decoded& d);
+  void read_tsc(bool with_aux);
+  bool read_base(const Decoded& d, u8 seg);
+  bool write_base(const Decoded& d, u8 seg);
+  bool move_from_system(const Decoded& d);
   // translate_native.cpp: re-encoding
   void native(const Decoded& d);
   void native_body(const Decoded& d, const HostMem* mem);

@@ -100,6 +100,10 @@ void Translator::execute_inline(const Decoded& d) {
     ended_ = true;
     return;
   }
+  if (!system_inline(d)) call_execute(d);
+}
+
+void Translator::call_execute(const Decoded& d) {
   KeptInsn& kept = cache_.make<KeptInsn>();
   kept.insn = d.insn;
   kept.offset = d.offset;

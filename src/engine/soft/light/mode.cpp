@@ -6,7 +6,7 @@ namespace nagaya::engine::soft {
 namespace {
 
 constexpr u64 cr0_pe = 1, cr0_mp = 2, cr0_em = 4, cr0_ts = 8;
-constexpr u64 cr4_osfxsr = 1 << 9, cr4_osxsave = 1 << 18;
+constexpr u64 cr4_tsd = 4, cr4_osfxsr = 1 << 9, cr4_fsgsbase = 1 << 16, cr4_osxsave = 1 << 18;
 constexpr u64 efer_lma = 1 << 10;
 constexpr u64 rflags_vm = 1 << 17;
 
@@ -38,6 +38,11 @@ u32 compute_mode_key(const SoftCpu& cpu) {
       key |= static_cast<u32>(segment_class(cpu, s.seg[i], i == x86::CS)) << (mode_bits::seg_shift + 2 * i);
   }
   key |= static_cast<u32>(current_kind(cpu)) << mode_bits::kind_shift;
+  const unsigned ring = cpl(cpu);
+  if (ring == 1 || ring == 2) key |= mode_bits::inner_ring;
+  if (!(s.cr4 & cr4_tsd) || ring == 0 || !(s.cr0 & cr0_pe)) key |= mode_bits::tsc;
+  if (cpu.features & feat_rdtscp) key |= mode_bits::rdtscp;
+  if (long64 && (s.cr4 & cr4_fsgsbase)) key |= mode_bits::fsgsbase;
   if (s.cr0 & cr0_em) key |= mode_bits::cr0_em;
   if (s.cr0 & cr0_ts) key |= mode_bits::cr0_ts;
   if (s.cr0 & cr0_mp) key |= mode_bits::cr0_mp;

@@ -29,6 +29,10 @@ inline constexpr u32 cs_flat = 1 << 24;  // RIP and linear address agree in thei
 /// Every memory operand has its whole slow path in the block, and a check of its own: for instructions whose operands cross
 /// pages, are not RAM, or hold translated code.
 inline constexpr u32 careful = 1 << 25;
+inline constexpr u32 inner_ring = 1 << 26;  // CPL 1 or 2
+inline constexpr u32 tsc = 1 << 27;         // RDTSC raises nothing (CR4.TSD, CPL)
+inline constexpr u32 rdtscp = 1 << 28;      // RDTSCP exists
+inline constexpr u32 fsgsbase = 1 << 29;    // 64-bit code with CR4.FSGSBASE
 }  // namespace mode_bits
 
 /// Key of the state, without `step`.
