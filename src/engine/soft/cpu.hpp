@@ -51,6 +51,16 @@ struct JumpEntry {
 inline constexpr unsigned jump_entries = 1u << 16;
 inline constexpr unsigned max_modes = 24;
 
+/// The jump cache's second level, for 64-bit code: outlives switches between address spaces. Live while `stamp` is, as in L2Entry.
+struct JumpTag {
+  u64 rip;
+  u64 stamp;
+  const void* code;
+  u32 mode;
+  u32 generation;
+};
+inline constexpr unsigned jump_tag_entries = 1u << 14;
+
 /// One translation in the second-level TLB: raw rights of the walk, so that one entry serves every kind of access. It is live
 /// while `stamp` is the current stamp of global pages or of the current PCID; a flush only issues a new stamp.
 struct L2Entry {
@@ -73,6 +83,9 @@ struct SystemCache {
   u32 jump_global_log_count;
   u32 jump_global_log[16384];
   u64 jump_pages[256];  ///< filter: hashed pages with entries in the jump cache
+  JumpTag jump_tags[jump_tag_entries];
+  u32 jump_generation;         ///< of the tags that a flush of the whole jump cache has left
+  u32 fast_mode[tlb_kinds];    ///< index of the block mode of 64-bit code at CPL 0 or 3 in the present state, or ~0 (light/mode.cpp)
   u64 large_2m[16], large_1g[16];  ///< filters: hashed large pages of which pieces are cached
   u64 soft_next_rip;  ///< with Fault::software: the RIP to push
   u8 soft_kind;       ///< with Fault::software: enum SoftInt of light/deliver.hpp
@@ -107,6 +120,13 @@ struct Fault {
   bool software = false;  ///< INT n / INT3 / INTO: gate DPL is checked, RIP is of the next instruction
   u32 code = 0;
   u64 dr6_bits = 0;  ///< for #DB
+};
+
+/// Layout of the vector state in memory (CPUID leaf 0Dh of the host), for components 0 to 7.
+struct XsaveSizes {
+  bool known;  ///< else (and without XSAVEC) only execute_heavy() knows how
+  bool align64[8];
+  u16 size[8], offset[8];
 };
 
 /// Why translated code came back to the run loop.
@@ -171,6 +191,7 @@ struct SoftCpu {
   u64 jump_cs_base;
   u32 irq_wanted;     ///< an interrupt waits for IF (or the end of a shadow); written by the owner thread
   u64 tsc_offset;
+  XsaveSizes xsave_sizes;
   u64 host_xcr0;  ///< XSAVE components the engine carries
   u64 cpuid_signature;
   u64 tsc_khz;  ///< frequency of the host's (and so the guest's) TSC, for the paravirtual clock

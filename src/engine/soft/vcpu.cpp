@@ -11,6 +11,7 @@
 #include "engine/soft/light/kvm_clock.hpp"
 #include "engine/soft/light/memory.hpp"
 #include "engine/soft/thunks.hpp"
+#include "engine/soft/xstate.hpp"
 #include "host/tsc.hpp"
 
 namespace nagaya::engine::soft {
@@ -60,6 +61,7 @@ Result<std::unique_ptr<Vcpu>> SoftVcpu::create(SoftEngine& engine, CodeShared& s
   cpu.run_ok = 1;
   cpu.mode_index = ~0u;
   cpu.host_xcr0 = engine.host_xcr0();
+  cpu.xsave_sizes = xsave_sizes();
   cpu.tsc_khz = engine.tsc_khz();
   cpu.cpuid = vcpu->cpuid_.data();
   cpu.cpuid_count = static_cast<u32>(vcpu->cpuid_.size());

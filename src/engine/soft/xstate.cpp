@@ -33,6 +33,18 @@ const XLayout& xlayout() {
   return layout;
 }
 
+XsaveSizes xsave_sizes() {
+  XsaveSizes out{};
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  out.known = __get_cpuid_count(0xd, 1, &a, &b, &c, &d) && (a & 2);
+  for (unsigned i = 0; i < 8; ++i) {
+    out.size[i] = static_cast<u16>(xlayout().size[i]);
+    out.offset[i] = static_cast<u16>(xlayout().offset[i]);
+    out.align64[i] = xlayout().align64[i];
+  }
+  return out;
+}
+
 XState::XState(SoftCpu& cpu) : image_(cpu.s.xsave.data()), components_(cpu.host_xcr0) {
   put<u32>(28, xlayout().mxcsr_mask);
   const u64 used = in_use();

@@ -18,6 +18,8 @@ struct XLayout {
   u32 mxcsr_mask = 0xffbf;
 };
 const XLayout& xlayout();
+/// The same for light code; not `known` where the host lacks XSAVEC.
+XsaveSizes xsave_sizes();
 
 inline constexpr unsigned xheader = 512, xlegacy_end = 576;
 inline constexpr u32 mxcsr_init = 0x1f80;

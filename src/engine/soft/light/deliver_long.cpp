@@ -52,13 +52,14 @@ bool deliver_long(SoftCpu& cpu, const Event& event) {
                         event.flags, cpu.s.gpr[x86::RSP], cpu.s.seg[x86::SS].selector};
   if (!mem_write(cpu, bottom, frame + 6 - count, count * 8, stack_kind(cpu, new_cpl))) return false;
 
+  const bool was64 = code64(cpu);
   if (new_cpl < old_cpl) set_null(cpu.s.seg[x86::SS], static_cast<u16>(new_cpl), new_cpl);
   set_segment(cpu.s.seg[x86::CS], static_cast<u16>((selector & ~3u) | new_cpl), d);
   cpu.s.gpr[x86::RSP] = bottom;
   cpu.s.rip = target;
   cpu.s.rflags &= ~(flag_tf | flag_nt | flag_rf | flag_vm);
   if (type == 14) cpu.s.rflags &= ~flag_if;
-  mode_changed(cpu);
+  if (!was64) mode_changed(cpu);
   return true;
 }
 

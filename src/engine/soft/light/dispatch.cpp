@@ -1,4 +1,5 @@
 // Between blocks: deliver what is pending, find the next block, or say why translated code must be left.
+#include "engine/soft/light/arch.hpp"
 #include "engine/soft/light/blocks.hpp"
 #include "engine/soft/light/deliver.hpp"
 #include "engine/soft/light/memory.hpp"
@@ -58,6 +59,30 @@ void count_slow(SoftCpu& cpu, u64 host) {
   }
 }
 
+// The entry of a block that was dropped has become a jump to its dead stub, which leads back to the dispatcher.
+bool dropped(const void* code) {
+  constexpr u8 jump_opcode = 0xe9;
+  return *static_cast<const u8*>(code) == jump_opcode;
+}
+
+/// The next block when nothing is due and the jump cache knows it: the common case of what follows.
+const void* quick_dispatch(SoftCpu& cpu) {
+  const auto& s = cpu.s;
+  if (cpu.link_site || cpu.fault.pending || cpu.stepping || cpu.careful_wanted || cpu.irq_wanted) return nullptr;
+  if (s.run_state != x86::RunState::running || s.events.interrupt_shadow || s.events.mov_ss_shadow) return nullptr;
+  if ((s.rflags & (rflags_tf | rflags_rf)) || (s.dr7 & 0xff) || !__atomic_load_n(&cpu.run_ok, __ATOMIC_ACQUIRE)) return nullptr;
+  const unsigned ring = cpl(cpu);
+  if (!(s.msr.efer & efer_lma) || !s.seg[x86::CS].l() || (ring != 0 && ring != 3)) return nullptr;
+  const u32 index = cpu.sys.fast_mode[current_kind(cpu)];
+  if (index >= max_modes) return nullptr;
+  const JumpEntry& e = cpu.jump[index][s.rip & (jump_entries - 1)];
+  if (e.neg_rip + s.rip != 0 || dropped(e.code)) return nullptr;
+  cpu.mode_index = index;
+  cpu.mode_key = cpu.shared->mode_keys[index];
+  cpu.code_dropped = false;
+  return e.code;
+}
+
 }  // namespace
 
 bool finish_step(SoftCpu& cpu) {
@@ -79,6 +104,7 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
   SoftCpu& cpu = *c;
   LinkSite* site = cpu.link_site;
   cpu.count.dispatch(site != nullptr);
+  if (const void* code = quick_dispatch(cpu)) return code;
   cpu.link_site = nullptr;
   cpu.code_dropped = false;
   const bool careful_wanted = cpu.careful_wanted;
@@ -92,6 +118,7 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
       cpu.data_hits = 0;
       cpu.s.events.interrupt_shadow = cpu.s.events.mov_ss_shadow = false;
       if (!deliver_fault(cpu)) return leave(cpu, cpu.s.run_state == x86::RunState::shutdown ? Leave::shutdown : Leave::heavy);
+      if (const void* code = quick_dispatch(cpu)) return code;
       continue;
     }
     if (cpu.stepping && finish_step(cpu)) continue;
@@ -142,9 +169,19 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
     const void* code = nullptr;
     if (!site && !careful) {
       const JumpEntry& e = cpu.jump[index][rip & (jump_entries - 1)];
-      // The entry of a block that was dropped has become a jump to its dead stub, which leads back here.
-      constexpr u8 jump_opcode = 0xe9;
-      if (e.neg_rip + rip == 0 && *static_cast<const u8*>(e.code) != jump_opcode) code = e.code;
+      if (e.neg_rip + rip == 0 && !dropped(e.code)) code = e.code;
+      if (mode.is64() && !step) {
+        const unsigned ring = cpl(cpu);
+        if (ring == 0 || ring == 3) cpu.sys.fast_mode[mode.kind()] = index;
+        bool global = false;
+        if (!code && (code = jump_recall(cpu, index, rip, global)) != nullptr) {
+          if (dropped(code)) {
+            code = nullptr;
+          } else {
+            jump_insert(cpu, index, rip, linear, code, global);
+          }
+        }
+      }
     }
     if (!code) {
       ++cpu.count.jump_misses;
@@ -174,6 +211,7 @@ extern "C" const void* soft_dispatch(SoftCpu* c) {
       if (site) link(*cpu.shared, *site, *block);
       code = block->code + block->indirect_entry;
       if (!step && !careful) jump_insert(cpu, index, rip, linear, code, global);
+      if (!step && !careful && mode.is64()) jump_remember(cpu, index, rip, code, global);
     }
     if (step) {
       cpu.stepping = true;

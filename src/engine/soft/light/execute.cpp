@@ -182,6 +182,11 @@ bool execute(SoftCpu& cpu, const Insn& insn) {
       return step(cpu, insn, flush_cache_line(cpu, insn));
     case ZYDIS_MNEMONIC_XGETBV: return step(cpu, insn, get_extended_control(cpu));
     case ZYDIS_MNEMONIC_XSETBV: return step(cpu, insn, set_extended_control(cpu));
+    case ZYDIS_MNEMONIC_XSAVE64: return step(cpu, insn, xsave_live(cpu, insn, false, false));
+    case ZYDIS_MNEMONIC_XSAVEC64: return step(cpu, insn, xsave_live(cpu, insn, true, false));
+    case ZYDIS_MNEMONIC_XSAVES64: return step(cpu, insn, xsave_live(cpu, insn, true, true));
+    case ZYDIS_MNEMONIC_XRSTOR64: return step(cpu, insn, xrstor_live(cpu, insn, false));
+    case ZYDIS_MNEMONIC_XRSTORS64: return step(cpu, insn, xrstor_live(cpu, insn, true));
     case ZYDIS_MNEMONIC_PAUSE: case ZYDIS_MNEMONIC_NOP: return advance(cpu, insn);
 
     // ---- identification, time, MSRs

@@ -65,6 +65,10 @@ bool flush_cache_line(SoftCpu& cpu, const Insn& insn);
 bool get_extended_control(SoftCpu& cpu);
 bool set_extended_control(SoftCpu& cpu);
 
+// ---- execute_xsave.cpp: called by translated code only, where vector state is live
+bool xsave_live(SoftCpu& cpu, const Insn& insn, bool compact, bool supervisor);
+bool xrstor_live(SoftCpu& cpu, const Insn& insn, bool supervisor);
+
 // ---- execute_debug.cpp
 bool move_debug(SoftCpu& cpu, const Insn& insn);
 

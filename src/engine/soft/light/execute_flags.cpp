@@ -35,9 +35,7 @@ bool pop_flags(SoftCpu& cpu, const Insn& insn) {
   u64 flags = (cpu.s.rflags & ~change) | (value & change) | 2;
   if (insn.opsize > 2) flags &= ~u64{flag_rf};
   drop(cpu, insn.opsize);
-  const bool mode = (flags ^ cpu.s.rflags) & (flag_ac | flag_tf);
   cpu.s.rflags = flags;
-  if (mode) mode_changed(cpu);
   return true;
 }
 
@@ -58,7 +56,6 @@ bool change_ac(SoftCpu& cpu, bool on) {
   if (!(cpu.features & feat_smap) || cpl(cpu) != 0) return raise(cpu, vec_ud);
   if (flag(cpu, flag_ac) == on) return true;
   set_flag(cpu, flag_ac, on);
-  mode_changed(cpu);
   return true;
 }
 

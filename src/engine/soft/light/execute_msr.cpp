@@ -38,7 +38,7 @@ MsrAnswer write_efer(SoftCpu& cpu, u64 value) {
 MsrAnswer write_segment_base(SoftCpu& cpu, u8 seg, u64 value) {
   if (!canonical(value)) return MsrAnswer::refused;
   cpu.s.seg[seg].base = value;
-  mode_changed(cpu);
+  cpu.lin_seg_base[seg] = value;
   return MsrAnswer::done;
 }
 

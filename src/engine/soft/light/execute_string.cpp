@@ -205,9 +205,37 @@ Step one_run(SoftCpu& cpu, const Operation& o, u64 limit, u64& done) {
   return Step::more;
 }
 
+/// A repeated MOVS or STOS of 64-bit code upwards, all of it in pages that the inline TLB knows. False: not that case.
+bool within_pages(SoftCpu& cpu, const Insn& insn, StringOp op) {
+  const bool moves = op == StringOp::movs;
+  if ((!moves && op != StringOp::stos) || !(insn.rep || insn.repne) || insn.addrsize != 8 || insn.seg >= FS || cpu.heavy) return false;
+  if (!code64(cpu) || (cpu.s.rflags & (flag_df | flag_tf)) || (cpu.s.dr7 & 0xff)) return false;
+  const unsigned size = insn.opcode & 1 ? insn.opsize : 1;
+  const u64 count = cpu.s.gpr[RCX], bytes = count * size;
+  if (count - 1 >= 4096 / size) return false;
+  const TlbKind kind = current_kind(cpu);
+  const u64 to = cpu.s.gpr[RDI], from = cpu.s.gpr[RSI];
+  const TlbEntry& into = cpu.tlb[kind][tlb_index(to)];
+  const u64 into_offset = to + into.negtag_write;
+  if (into_offset > 4096 - bytes) return false;
+  Run run{nullptr, reinterpret_cast<u8*>(into.host + into_offset), count, cpu.s.gpr[RAX], 0};
+  if (moves) {
+    const TlbEntry& source = cpu.tlb[kind][tlb_index(from)];
+    const u64 source_offset = from + source.negtag_read;
+    if (source_offset > 4096 - bytes) return false;
+    run.source = reinterpret_cast<const u8*>(source.host + source_offset);
+    cpu.s.gpr[RSI] = from + bytes;
+  }
+  host_run(run, op, size, false, false);
+  cpu.s.gpr[RDI] = to + bytes;
+  cpu.s.gpr[RCX] = 0;
+  return true;
+}
+
 }  // namespace
 
 bool string(SoftCpu& cpu, const Insn& insn, StringOp op) {
+  if (within_pages(cpu, insn, op)) return advance(cpu, insn);
   const Operation o{.op = op,
                     .size = static_cast<u8>(insn.opcode & 1 ? insn.opsize : 1),
                     .source_seg = insn.seg,

@@ -24,12 +24,12 @@ bool syscall(SoftCpu& cpu, const Insn& insn) {
   const auto& msr = cpu.s.msr;
   const auto selector = static_cast<u16>(msr.star >> 32 & 0xfffc);
   const u64 next = next_rip(cpu, insn);
+  const bool was64 = code64(cpu);
   if (long_mode(cpu)) {
-    const bool from64 = code64(cpu);
     cpu.s.gpr[RCX] = next;
     cpu.s.gpr[x86::R11] = cpu.s.rflags & ~flag_rf;
     cpu.s.rflags = (cpu.s.rflags & ~(msr.sfmask | flag_rf)) | 2;
-    cpu.s.rip = from64 ? msr.lstar : msr.cstar;
+    cpu.s.rip = was64 ? msr.lstar : msr.cstar;
     set_flat(cpu.s.seg[CS], selector, code64_attr, 0);
   } else {
     cpu.s.gpr[RCX] = next;
@@ -38,8 +38,9 @@ bool syscall(SoftCpu& cpu, const Insn& insn) {
     set_flat(cpu.s.seg[CS], selector, code32_attr, 0);
   }
   set_flat(cpu.s.seg[SS], static_cast<u16>(selector + 8), data_attr, 0);
+  const bool flat = long_mode(cpu) && was64;
   if (!flag(cpu, flag_tf)) cpu.step_trap = false;  // masked away: the kernel's first instruction is not stepped into
-  mode_changed(cpu);
+  if (!flat) mode_changed(cpu);  // between 64-bit segments no base changes
   return true;
 }
 
@@ -59,7 +60,7 @@ bool sysret(SoftCpu& cpu, const Insn& insn) {
   cpu.s.rip = target;
   set_flat(cpu.s.seg[CS], static_cast<u16>((to64 ? base + 16 : base) | 3), to64 ? code64_attr : code32_attr, 3);
   set_flat(cpu.s.seg[SS], static_cast<u16>((base + 8) | 3), data_attr, 3);
-  mode_changed(cpu);
+  if (!to64) mode_changed(cpu);
   return true;
 }
 

@@ -21,6 +21,10 @@ SegClass segment_class(const SoftCpu& cpu, const x86::Segment& seg, bool code) {
 
 }  // namespace
 
+void forget_fast_modes(SoftCpu& cpu) {
+  for (u32& index : cpu.sys.fast_mode) index = ~0u;
+}
+
 u32 compute_mode_key(const SoftCpu& cpu) {
   const auto& s = cpu.s;
   u32 key = 0;

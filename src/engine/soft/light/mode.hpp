@@ -35,6 +35,9 @@ inline constexpr u32 rdtscp = 1 << 28;      // RDTSCP exists
 inline constexpr u32 fsgsbase = 1 << 29;    // 64-bit code with CR4.FSGSBASE
 }  // namespace mode_bits
 
+/// Forgets the modes in SystemCache::fast_mode.
+void forget_fast_modes(SoftCpu& cpu);
+
 /// Key of the state, without `step`.
 u32 compute_mode_key(const SoftCpu& cpu);
 

@@ -103,9 +103,16 @@ bool return_to_v86(SoftCpu& cpu, Stack& st, u64 ip, u64 cs, u64 flags) {
 
 bool protected_iret(SoftCpu& cpu, unsigned opsize) {
   Stack st = Stack::current(cpu);
-  u64 ip = 0, cs = 0, flags = 0;
-  if (!stack_pop(cpu, st, ip, opsize) || !stack_pop(cpu, st, cs, opsize) || !stack_pop(cpu, st, flags, opsize))
+  u64 ip = 0, cs = 0, flags = 0, sp = 0, ss_selector = 0;
+  const bool whole = code64(cpu) && opsize == 8 && st.sp < st.sp + 39 && canonical(st.sp) && canonical(st.sp + 39);
+  if (whole) {
+    u64 frame[5];
+    if (!mem_read(cpu, st.sp, frame, sizeof frame, st.kind)) return false;
+    ip = frame[0], cs = frame[1], flags = frame[2], sp = frame[3], ss_selector = frame[4];
+    st.sp += sizeof frame;
+  } else if (!stack_pop(cpu, st, ip, opsize) || !stack_pop(cpu, st, cs, opsize) || !stack_pop(cpu, st, flags, opsize)) {
     return false;
+  }
   const u16 selector = static_cast<u16>(cs);
   const unsigned current = cpl(cpu);
   if (!long_mode(cpu) && (flags & flag_vm) && current == 0 && opsize == 4) return return_to_v86(cpu, st, ip, cs, flags);
@@ -115,9 +122,8 @@ bool protected_iret(SoftCpu& cpu, unsigned opsize) {
   const bool to64 = long_mode(cpu) && d.l();
   const bool new_stack = rpl > current || code64(cpu);
   x86::Segment ss;
-  u64 sp = 0, ss_selector = 0;
   if (new_stack) {
-    if (!stack_pop(cpu, st, sp, opsize) || !stack_pop(cpu, st, ss_selector, opsize)) return false;
+    if (!whole && (!stack_pop(cpu, st, sp, opsize) || !stack_pop(cpu, st, ss_selector, opsize))) return false;
     if (!return_stack(cpu, static_cast<u16>(ss_selector), rpl, to64, ss)) return false;
   }
   if (!check_offset(cpu, d, ip) || !mark_accessed(cpu, d)) return false;
@@ -159,11 +165,12 @@ bool paragraph_ret(SoftCpu& cpu, unsigned opsize, u64 release) {
 }  // namespace
 
 bool iret(SoftCpu& cpu, const Insn& insn) {
+  const bool was64 = code64(cpu);
   const bool done = any_iret(cpu, insn);
   if (cpu.need_heavy) return false;
   // NMIs are unblocked even by an IRET that faults. SDM vol. 3, 6.7.1.
   cpu.s.events.nmi_blocked = false;
-  if (done) mode_changed(cpu);
+  if (done && !(was64 && code64(cpu))) mode_changed(cpu);  // between 64-bit segments no base changes
   return done;
 }
 

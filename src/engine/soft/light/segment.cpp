@@ -1,6 +1,7 @@
 // Segmentation: linear addresses, loads of data and stack segments. Intel SDM vol. 3, 3.4, 5.3 to 5.7; vol. 2 MOV.
 #include "engine/soft/light/arch.hpp"
 #include "engine/soft/light/descriptor.hpp"
+#include "engine/soft/light/mode.hpp"
 
 namespace nagaya::engine::soft {
 namespace {
@@ -105,6 +106,7 @@ bool load_segment(SoftCpu& cpu, u8 seg, u16 selector) {
 
 void mode_changed(SoftCpu& cpu) {
   const bool flat = code64(cpu);
+  forget_fast_modes(cpu);
   for (unsigned i = 0; i < 6; i++) cpu.lin_seg_base[i] = flat && i < x86::FS ? 0 : cpu.s.seg[i].base;
 }
 

@@ -3,6 +3,7 @@
 #include "engine/soft/light/tlb.hpp"
 
 #include "engine/soft/light/arch.hpp"
+#include "engine/soft/light/mode.hpp"
 #include "engine/soft/light/paging.hpp"
 #include "engine/soft/light/watch.hpp"
 
@@ -116,6 +117,7 @@ void drop_page(SoftCpu& cpu, u64 page, u64 stamp) {
 }  // namespace
 
 void tlb_init(SoftCpu& cpu) {
+  forget_fast_modes(cpu);
   for (unsigned kind = 0; kind < tlb_kinds; kind++) {
     for (u64 i = 0; i < tlb_entries; i++) {
       reset_entry(cpu, kind, i);
@@ -137,6 +139,7 @@ void tlb_rights_changed(SoftCpu& cpu) {
 }
 
 void tlb_flush_all(SoftCpu& cpu) {
+  forget_fast_modes(cpu);
   cpu.count.count(Flush::all);
   tlb_rights_changed(cpu);
   jump_flush(cpu);
@@ -280,7 +283,24 @@ void jump_insert(SoftCpu& cpu, unsigned mode, u64 rip, u64 linear, const void* c
   filter_set(cpu.sys.jump_pages, page_hash(linear >> 12, 14));
 }
 
+namespace {
+u32 tag_index(u64 rip, u32 mode) { return page_hash(rip * max_modes + mode, 14); }
+static_assert(jump_tag_entries == 1u << 14);
+}  // namespace
+
+const void* jump_recall(SoftCpu& cpu, u32 mode, u64 rip, bool& global) {
+  const JumpTag& t = cpu.sys.jump_tags[tag_index(rip, mode)];
+  if (t.rip != rip || t.mode != mode || t.generation != cpu.sys.jump_generation) return nullptr;
+  global = t.stamp == cpu.sys.global_stamp;
+  return global || t.stamp == l2_stamp(cpu) ? t.code : nullptr;
+}
+
+void jump_remember(SoftCpu& cpu, u32 mode, u64 rip, const void* code, bool global) {
+  cpu.sys.jump_tags[tag_index(rip, mode)] = {rip, global ? cpu.sys.global_stamp : l2_stamp(cpu), code, mode, cpu.sys.jump_generation};
+}
+
 void jump_flush(SoftCpu& cpu) {
+  ++cpu.sys.jump_generation;
   cpu.count.count(Flush::jump);
   flush_jump_nonglobal(cpu);
   for (u32 i = 0; i < cpu.sys.jump_global_log_count; i++)

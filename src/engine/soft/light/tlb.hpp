@@ -23,6 +23,10 @@ void tlb_rights_changed(SoftCpu& cpu);
 /// translate_fetch (for a block on two pages: of both). `linear`: of the block's first byte; INVLPG of its page or of
 /// the page after drops the entry.
 void jump_insert(SoftCpu& cpu, unsigned mode, u64 rip, u64 linear, const void* code, bool global);
+/// The jump cache's second level, for 64-bit code. What is recalled may be the entry of a dropped block.
+const void* jump_recall(SoftCpu& cpu, u32 mode, u64 rip, bool& global);
+/// After jump_insert, whose filter of pages covers both levels.
+void jump_remember(SoftCpu& cpu, u32 mode, u64 rip, const void* code, bool global);
 /// Drops every entry of the jump cache.
 void jump_flush(SoftCpu& cpu);
 
