@@ -109,7 +109,7 @@ Result<BootPlan> load_kernel(memory::GuestMemory& memory, const BootConfig& conf
   Loading loading{memory, config, std::move(plan), std::move(placement)};
 
   std::span<const u8> file = config.source.kernel;
-  std::vector<u8> unpacked;
+  Unpacked unpacked;
   const bool known = looks_like_bzimage(file) || looks_like_elf(file) || find_multiboot(file).has_value();
   const Compression compression = detect_compression(file);
   if (!known && compression != Compression::unknown && compression != Compression::lzo) {

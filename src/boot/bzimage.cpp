@@ -122,7 +122,9 @@ Result<std::vector<u8>> extract_elf(std::span<const u8> bzimage, u64 limit) {
   if (looks_like_elf(image.payload)) {
     elf.assign(image.payload.begin(), image.payload.end());
   } else {
-    TRY_ASSIGN(elf, decompress(image.payload, limit));
+    Unpacked unpacked;
+    TRY_ASSIGN(unpacked, decompress(image.payload, limit));
+    elf.assign(unpacked.begin(), unpacked.end());
   }
   if (!looks_like_elf(elf)) return fail("cannot take the kernel out of this Linux image", "what is inside is not ELF");
   return elf;

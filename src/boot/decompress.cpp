@@ -49,13 +49,13 @@ class Output {
   }
   void filled(std::size_t count) { used_ += count; }
   [[nodiscard]] bool over() const { return used_ > limit_; }
-  std::vector<u8> take() {
+  Unpacked take() {
     bytes_.resize(used_);
     return std::move(bytes_);
   }
 
  private:
-  std::vector<u8> bytes_;
+  Unpacked bytes_;
   u64 limit_, used_ = 0;
 };
 
@@ -63,7 +63,7 @@ enum class Step { more, end, failed };
 
 // Runs a stream decoder: `step` decodes from `in` into `room`, takes off what it used and says how much it made.
 template <class F>
-Result<std::vector<u8>> run(Compression kind, std::span<const u8> in, u64 limit, F step) {
+Result<Unpacked> run(Compression kind, std::span<const u8> in, u64 limit, F step) {
   Output out(limit);
   for (;;) {
     const auto room = out.room();
@@ -81,7 +81,7 @@ Result<std::vector<u8>> run(Compression kind, std::span<const u8> in, u64 limit,
 
 std::size_t chunk(std::span<const u8> in) { return std::min<std::size_t>(in.size(), GiB); }
 
-Result<std::vector<u8>> gunzip(std::span<const u8> data, u64 limit) {
+Result<Unpacked> gunzip(std::span<const u8> data, u64 limit) {
   z_stream z{};
   if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) return damaged(Compression::gzip, "no memory for the decoder");
   ScopeExit end([&] { inflateEnd(&z); });
@@ -97,7 +97,7 @@ Result<std::vector<u8>> gunzip(std::span<const u8> data, u64 limit) {
   });
 }
 
-Result<std::vector<u8>> bunzip(std::span<const u8> data, u64 limit) {
+Result<Unpacked> bunzip(std::span<const u8> data, u64 limit) {
   bz_stream z{};
   if (BZ2_bzDecompressInit(&z, 0, 0) != BZ_OK) return damaged(Compression::bzip2, "no memory for the decoder");
   ScopeExit end([&] { BZ2_bzDecompressEnd(&z); });
@@ -113,7 +113,7 @@ Result<std::vector<u8>> bunzip(std::span<const u8> data, u64 limit) {
   });
 }
 
-Result<std::vector<u8>> unlzma(Compression kind, std::span<const u8> data, u64 limit) {
+Result<Unpacked> unlzma(Compression kind, std::span<const u8> data, u64 limit) {
   lzma_stream z = LZMA_STREAM_INIT;
   const lzma_ret init = kind == Compression::xz ? lzma_stream_decoder(&z, decoder_memory, 0)
                                                 : lzma_alone_decoder(&z, decoder_memory);
@@ -136,7 +136,7 @@ Result<std::vector<u8>> unlzma(Compression kind, std::span<const u8> data, u64 l
   return out;
 }
 
-Result<std::vector<u8>> unzstd(std::span<const u8> data, u64 limit) {
+Result<Unpacked> unzstd(std::span<const u8> data, u64 limit) {
   const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> z(ZSTD_createDCtx(), ZSTD_freeDCtx);
   if (!z) return damaged(Compression::zstd, "no memory for the decoder");
   return run(Compression::zstd, data, limit, [&](std::span<const u8>& in, std::span<u8> room, std::size_t& made) {
@@ -151,8 +151,8 @@ Result<std::vector<u8>> unzstd(std::span<const u8> data, u64 limit) {
 
 // The "legacy" LZ4 frame: magic, then blocks of a 32-bit size and that many bytes. Linux appends the 32-bit size of the
 // whole output, which reads like the head of a further block: a last lone word therefore ends the data.
-Result<std::vector<u8>> unlz4(std::span<const u8> data, u64 limit) {
-  std::vector<u8> out;
+Result<Unpacked> unlz4(std::span<const u8> data, u64 limit) {
+  Unpacked out;
   if (const auto size = peek<u32>(data, data.size() - 4); size && *size <= limit) out.reserve(*size + lz4_legacy_block);
   data = data.subspan(4);
   while (data.size() > 4) {
@@ -210,7 +210,7 @@ Compression detect_compression(std::span<const u8> data) {
   return Compression::unknown;
 }
 
-Result<std::vector<u8>> decompress(std::span<const u8> data, u64 limit) {
+Result<Unpacked> decompress(std::span<const u8> data, u64 limit) {
   switch (const Compression kind = detect_compression(data)) {
     case Compression::gzip: return gunzip(data, limit);
     case Compression::bzip2: return bunzip(data, limit);

@@ -1,10 +1,10 @@
 // Decompresses kernels: the formats that Linux's build offers for its payload (lib/decompress.c), apart from LZO.
 #pragma once
 #include <span>
-#include <vector>
 
 #include "base/result.hpp"
 #include "base/types.hpp"
+#include "boot/unpacked.hpp"
 
 namespace nagaya::boot {
 
@@ -16,6 +16,6 @@ enum class Compression : u8 { unknown, gzip, bzip2, lzma, xz, lz4, zstd, lzo };
 
 /// Decompresses one stream; bytes that follow its end (Linux appends the size) are ignored. Output of more than `limit`
 /// bytes is an error, found before more memory than about `limit` is used.
-Result<std::vector<u8>> decompress(std::span<const u8> data, u64 limit);
+Result<Unpacked> decompress(std::span<const u8> data, u64 limit);
 
 }  // namespace nagaya::boot

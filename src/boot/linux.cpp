@@ -158,7 +158,7 @@ Result<> load_bzimage(Loading& loading, std::span<const u8> file) {
   if (loading.config.decompress_in_guest || (wanted == Protocol::linux32 && image.kernel_64)) {
     return load_stub(loading, image, facts);
   }
-  std::vector<u8> unpacked;
+  Unpacked unpacked;
   std::span<const u8> elf = image.payload;
   if (!looks_like_elf(elf)) {
     if (image.payload.empty() || compression == Compression::unknown || compression == Compression::lzo) {
