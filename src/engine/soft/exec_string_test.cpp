@@ -213,5 +213,43 @@ TEST_F(StringTest, RepneRepeatsMovsToo) {
   EXPECT_EQ(reg(RDI), 0x20008u);
 }
 
+// Pages that the inline TLB knows take a short way, unless breakpoints are enabled.
+TEST_F(StringTest, KnownPagesAreAsAnyOther) {
+  std::mt19937_64 random(11);
+  constexpr u64 base = 0x10000, size = 0x4000;
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<u8> before(size);
+    for (u8& b : before) b = static_cast<u8>(random());
+    const auto place = [&] { return base + 2100 + random() % (size - 6300); };
+    const u64 from = place(), to = random() % 3 ? place() : from + random() % 16;
+    const unsigned width = static_cast<unsigned>(random() % 3);  // bytes, doublewords, quadwords
+    const u64 count = random() % 4 ? random() % 64 : random() % (4096u >> (width ? width + 1 : 0));
+    const u64 rax = random();
+    const bool moves = random() & 1, down = random() % 8 == 0;
+    std::vector<u8> after[2];
+    std::array<u64, 16> registers[2];
+    for (const bool known : {false, true}) {
+      std::memcpy(ram_ + base, before.data(), size);
+      tlb_flush_all(cpu);
+      u8 byte = 0;
+      for (u64 page = base; known && page < base + size; page += 4096) {
+        ASSERT_TRUE(mem_read(cpu, page, &byte, 1, current_kind(cpu)) && mem_write(cpu, page, &byte, 1, current_kind(cpu)));
+      }
+      cpu.s.dr7 = known ? 0x400 : 0x401;
+      cpu.s.rip = rip0;
+      cpu.s.rflags = down ? 0x402 : 2;
+      reg(RSI) = from, reg(RDI) = to, reg(RCX) = count, reg(RAX) = rax;
+      if (down) reg(RSI) += 2100, reg(RDI) += 2100;
+      const int op = (moves ? 0xa4 : 0xaa) | (width ? 1 : 0);
+      ASSERT_TRUE(width == 2 ? run_all({0xf3, 0x48, op}) : run_all({0xf3, op}));
+      registers[known] = cpu.s.gpr;
+      after[known].assign(ram_ + base, ram_ + base + size);
+    }
+    ASSERT_EQ(registers[0], registers[1]);
+    ASSERT_TRUE(after[0] == after[1]) << "round " << round;
+  }
+  cpu.s.dr7 = 0x400;
+}
+
 }  // namespace
 }  // namespace nagaya::engine::soft
