@@ -41,7 +41,7 @@ std::vector<OptionSpec> options_of_run() {
       {"--engine", "NAME", "auto, kvm or soft (default: auto, the one that suits this host)", Completes::words, {"auto", "kvm", "soft"}},
       {"--cpu", "MODEL", "features: portable (default), common to all engines, host (all)",
        Completes::words, {"portable", "common", "host"}},
-      {"--code-cache", "SIZE", "bound on the software engine's translated code (default: 24M)"},
+      {"--code-cache", "SIZE", "bound on the software engine's translated code (default: 128M)"},
       {"--engine-log", "FILE", "at the end, the software engine's counters and translations, readable", Completes::file},
       {"--count-blocks", "", "with --engine-log: count how often each translation runs, which costs speed"},
       {"--perf-map", "", "let perf(1) name the software engine's translations (/tmp/perf-PID.map)"},

@@ -12,6 +12,10 @@ namespace {
 
 /// Bounds of what one block may need (Translator stays far below).
 constexpr u64 most_code = Emitter::capacity, most_records = 32 * KiB;
+constexpr u64 most_segment = 4 * MiB;
+/// What is in turn at first: enough for a system that rests, or works at one thing at a time.
+constexpr u64 first_active = 24 * MiB;
+constexpr unsigned evicted_bits = 18;
 /// The first bytes hold the trampolines.
 constexpr u64 trampoline_bytes = 4096;
 
@@ -42,17 +46,20 @@ Result<std::unique_ptr<CodeCache>> CodeCache::create(u64 size) {
     std::memcpy(at, jump, 4);
     std::memcpy(at + 4, &slot, 4);
   }
-  const unsigned count = size >= 16 * MiB ? 8 : 4;
-  const u64 part = (size / count) & ~4095ull;
+  const u64 part = std::clamp(size / 4, 256 * KiB, most_segment) & ~4095ull;
+  const auto count = static_cast<unsigned>(size / part);
   cache->segment_size_ = part;
   for (unsigned i = 0; i < count; ++i) {
     Segment s;
     s.code_begin = s.code_used = i ? i * part : trampoline_bytes;
     s.code_end = (i + 1) * part;
-    s.records_begin = s.records_used = i * part;
+    s.records_begin = s.records_used = i ? i * part : record_unit;
     s.records_end = (i + 1) * part;
     cache->segments_.push_back(std::move(s));
   }
+  cache->least_active_ = std::min<std::size_t>(count, std::max<std::size_t>(4, first_active / part));
+  for (unsigned i = 0; i < count; ++i) (i < cache->least_active_ ? cache->ring_ : cache->unused_).push_back(i);
+  cache->evicted_.resize(1u << evicted_bits);
   return cache;
 }
 
@@ -63,27 +70,64 @@ CodeCache::~CodeCache() {
 }
 
 bool CodeCache::reserve() {
-  const Segment& s = segments_[current_];
+  const Segment& s = segments_[current()];
   if (s.code_used + most_code <= s.code_end && s.records_used + most_records <= s.records_end) return true;
-  const unsigned next = next_segment();
-  if (!segments_[next].blocks.empty()) return false;
-  current_ = next;
+  if (!segments_[next_segment()].blocks.empty()) {
+    if (made_again_ * 4 < made_ || unused_.empty()) return false;
+    ring_.insert(ring_.begin() + turn_ + 1, unused_.back());
+    unused_.pop_back();
+  }
+  begin_fill(next_turn());
+  return true;
+}
+
+void CodeCache::begin_fill(unsigned turn) {
+  quiet_turns_ = made_again_ * 32 < made_ ? quiet_turns_ + 1 : 0;
+  turn_ = turn;
+  made_ = made_again_ = 0;
+}
+
+namespace {
+
+struct Trace {
+  u32 index;
+  u16 tag;
+};
+Trace trace_of(const Block& block) {
+  const u64 hash = (block.gpa + block.mode_index * 0x100000001ull) * 0x9e3779b97f4a7c15ull;
+  return {static_cast<u32>(hash >> (64 - evicted_bits)), static_cast<u16>(hash >> 16 | 1)};
+}
+
+}  // namespace
+
+void CodeCache::evicting(const Block& block) {
+  if (block.dead) return;
+  const Trace t = trace_of(block);
+  evicted_[t.index] = t.tag;
+}
+
+bool CodeCache::recall(const Block& block) {
+  const Trace t = trace_of(block);
+  if (evicted_[t.index] != t.tag) return false;
+  evicted_[t.index] = 0;
   return true;
 }
 
 const u8* CodeCache::commit(const u8* code, u32 size, Block& block) {
-  Segment& s = segments_[current_];
+  Segment& s = segments_[current()];
   std::memcpy(rw_ + s.code_used, code, size);
   block.code = rx_ + s.code_used;
   block.code_size = size;
   s.code_used = (s.code_used + size + 15) & ~15ull;
+  ++made_;
+  if (recall(block)) ++made_again_;
   SpinGuard guard(index_lock_);
   s.blocks.push_back(&block);
   return block.code;
 }
 
 u8* CodeCache::allocate(u64 bytes) {
-  Segment& s = segments_[current_];
+  Segment& s = segments_[current()];
   u8* at = records_ + s.records_used;
   s.records_used = (s.records_used + bytes + record_unit - 1) / record_unit * record_unit;
   return at;
@@ -106,6 +150,15 @@ void CodeCache::clear(unsigned segment) {
   s.blocks.clear();
   s.code_used = s.code_begin;
   s.records_used = s.records_begin;
+  if (ring_.size() <= least_active_ || quiet_turns_ < ring_.size() || segment != next_segment() || segment == 0) return;
+  // Segment 0 has the trampolines.
+  const unsigned turn = next_turn();
+  ring_.erase(ring_.begin() + turn);
+  if (turn < turn_) --turn_;
+  unused_.push_back(segment);
+  // Best effort: what the host cannot take back stays in use.
+  madvise(rw_ + segment * segment_size_, segment_size_, MADV_REMOVE);
+  madvise(records_ + segment * segment_size_, segment_size_, MADV_DONTNEED);
 }
 
 u64 CodeCache::code_bytes() const {

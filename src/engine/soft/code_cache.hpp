@@ -1,5 +1,6 @@
 // Where translated code lives: anonymous memory mapped twice, executable here and writable there, never both at one address.
-// It is cut into segments that are filled and emptied in turn, each with an arena for the records of its blocks.
+// It is cut into segments that are filled and emptied in turn, each with an arena for the records of its blocks. Few segments are in
+// turn at first; when blocks are made again that were evicted not long ago, more are, up to the limit, and fewer when that has ended.
 #pragma once
 #include <memory>
 #include <new>
@@ -21,10 +22,12 @@ class CodeCache {
   /// Makes room for one more block of any size. False when the next segment holds code: the caller evicts it.
   bool reserve();
   /// The segment that `reserve` wants empty.
-  [[nodiscard]] unsigned next_segment() const { return (current_ + 1) % static_cast<unsigned>(segments_.size()); }
+  [[nodiscard]] unsigned next_segment() const { return ring_[next_turn()]; }
   [[nodiscard]] unsigned segment_count() const { return static_cast<unsigned>(segments_.size()); }
+  /// Segments in turn now.
+  [[nodiscard]] unsigned active_segments() const { return static_cast<unsigned>(ring_.size()); }
   /// Executable address that the next block will get (16-byte aligned).
-  [[nodiscard]] const u8* next() const { return rx_ + segments_[current_].code_used; }
+  [[nodiscard]] const u8* next() const { return rx_ + segments_[current()].code_used; }
   /// Copies a finished block there.
   const u8* commit(const u8* code, u32 size, Block& block);
   static constexpr u32 trampoline_size = 16;
@@ -50,6 +53,8 @@ class CodeCache {
   [[nodiscard]] const Block* find_by_pc(u64 pc) const;
   /// Blocks of a segment in order of their code.
   [[nodiscard]] const std::vector<Block*>& blocks(unsigned segment) const { return segments_[segment].blocks; }
+  /// Before a block is taken out of use to make room: should it be made again soon, the cache is too small.
+  void evicting(const Block& block);
   /// Forgets a segment whose blocks are in no structure any more. No vCPU may be inside.
   void clear(unsigned segment);
 
@@ -64,12 +69,23 @@ class CodeCache {
     u64 records_begin = 0, records_used = 0, records_end = 0;
     std::vector<Block*> blocks;  // guarded by index_lock_
   };
+  [[nodiscard]] unsigned current() const { return ring_[turn_]; }
+  [[nodiscard]] unsigned next_turn() const { return turn_ + 1 == ring_.size() ? 0 : turn_ + 1; }
+  void begin_fill(unsigned turn);
+  bool recall(const Block& block);
+
   u8* rx_ = nullptr;
   u8* rw_ = nullptr;
   u8* records_ = nullptr;
   u64 size_ = 0, segment_size_ = 0;
   std::vector<Segment> segments_;
-  unsigned current_ = 0;
+  std::vector<unsigned> ring_;    // segments in the order of filling
+  std::vector<unsigned> unused_;  // the others
+  unsigned turn_ = 0;             // place in ring_ of the segment being filled
+  std::size_t least_active_ = 0;
+  std::vector<u16> evicted_;      // by a hash of address and mode: a tag of the block that was evicted last
+  u64 made_ = 0, made_again_ = 0;  // since this segment's turn began
+  unsigned quiet_turns_ = 0;       // turns in a row with hardly a block made again
   mutable std::atomic<u32> index_lock_{0};
 };
 

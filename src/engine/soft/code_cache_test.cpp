@@ -1,6 +1,7 @@
 // The bound on translated code: a program larger than the cache runs to its end, again and again.
 #include <gtest/gtest.h>
 
+#include "engine/soft/code_cache.hpp"
 #include "engine/soft/mini_guest_test_util.hpp"
 
 namespace nagaya::engine::soft {
@@ -68,6 +69,43 @@ TEST(CodeCache, ProgramLargerThanTheCache) {
   EXPECT_GT(statistic(all, "segments evicted"), 8u);
   EXPECT_LE(statistic(all, "code bytes"), MiB);
   EXPECT_LE(statistic(all, "record bytes"), MiB);
+}
+
+/// A program that goes round in more than what is in turn at first gets more of the cache, once.
+TEST(CodeCache, GrowsWhenBlocksAreMadeAgain) {
+  auto cache = CodeCache::create(64 * MiB);
+  ASSERT_TRUE(cache);
+  CodeCache& c = **cache;
+  const unsigned first = c.active_segments();
+  ASSERT_LT(first, c.segment_count());
+  const std::vector<u8> code(32 * KiB, 0xcc);
+  u64 base = 0;
+  const auto round = [&](u64 blocks) {
+    u64 evictions = 0;
+    for (u64 i = 0; i < blocks; ++i) {
+      while (!c.reserve()) {
+        const unsigned segment = c.next_segment();
+        for (Block* b : c.blocks(segment)) c.evicting(*b);
+        c.clear(segment);
+        ++evictions;
+      }
+      Block& b = c.make<Block>();
+      b.gpa = (base + i) * 64;
+      c.commit(code.data(), static_cast<u32>(code.size()), b);
+    }
+    return evictions;
+  };
+  const u64 blocks = 40 * MiB / code.size();
+  EXPECT_GT(round(blocks), 0u);
+  EXPECT_EQ(c.active_segments(), first);  // nothing was made twice
+  for (int i = 0; i < 4; ++i) round(blocks);
+  EXPECT_GT(c.active_segments(), first);
+  EXPECT_LE(c.code_bytes(), 64 * MiB);
+  // Code that is always new does not need so much.
+  for (int i = 0; i < 4; ++i) {
+    for (u64 n = 0; n < 3000; ++n) round(1), ++base;
+  }
+  EXPECT_EQ(c.active_segments(), first);
 }
 
 /// The same program is small in a large cache: nothing is made twice.

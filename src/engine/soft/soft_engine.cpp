@@ -177,7 +177,10 @@ void SoftEngine::exclusive(const std::function<void()>& work) {
 
 void SoftEngine::evict(unsigned segment) {
   if (observer_) observer_->forget(cache_->blocks(segment));
-  for (Block* b : cache_->blocks(segment)) retire_block(shared_, *b);
+  for (Block* b : cache_->blocks(segment)) {
+    cache_->evicting(*b);
+    retire_block(shared_, *b);
+  }
   cache_->clear(segment);
   flush_tlbs();
   ++evictions_;

@@ -8,7 +8,7 @@
 namespace nagaya::engine::soft {
 
 struct SoftOptions {
-  u64 code_cache_bytes = 24 * MiB;  ///< bound on translated code; when full, the oldest part is dropped
+  u64 code_cache_bytes = 128 * MiB;  ///< bound on translated code; far less is used while the oldest is not needed again
   bool precise_flags = false;        ///< arithmetic flags exact in fault frames even where the program cannot see them
   unsigned max_block_insns = 48;
   bool count_blocks = false;  ///< each block counts its executions, at the cost of four instructions

@@ -250,7 +250,6 @@ TranslateStatus Translator::translate(const CodeSource& source, Block*& out) {
   }
 
   Block& b = *block_;
-  cache_.commit(e_.data(), e_.size(), b);
   b.gpa = source_.gpa;
   b.gpa2 = dep2_hi_ ? source_.gpa2 : ~0ull;
   b.mode_index = source_.mode_index | (source_.mode.has(mode_bits::careful) ? careful_mode : 0);
@@ -265,6 +264,7 @@ TranslateStatus Translator::translate(const CodeSource& source, Block*& out) {
   std::memcpy(side, side_.data(), side_.size());
   b.side = side;
   b.side_bytes = static_cast<u16>(side_.size());
+  cache_.commit(e_.data(), e_.size(), b);
   out = &b;
   return TranslateStatus::ok;
 }
