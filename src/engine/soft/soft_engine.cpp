@@ -57,8 +57,9 @@ Result<std::unique_ptr<Engine>> SoftEngine::create(const SoftOptions& options) {
   engine->shared_.rw_minus_rx = engine->cache_->rw_minus_rx();
   engine->shared_.records = engine->cache_->records();
   engine->shared_.lookup = engine->cache_->trampoline(thunk_lookup);
-  engine->shared_.buckets = static_cast<std::atomic<Block*>*>(map_zero(sizeof(std::atomic<Block*>) * block_buckets));
-  if (!engine->shared_.buckets) return fail_errno("cannot allocate the block table");
+  engine->shared_.index = static_cast<std::atomic<u64>*>(map_zero(sizeof(std::atomic<u64>) * index_lines * index_ways));
+  engine->shared_.chains = static_cast<std::atomic<Block*>*>(map_zero(sizeof(std::atomic<Block*>) * block_chains));
+  if (!engine->shared_.index || !engine->shared_.chains) return fail_errno("cannot allocate the block table");
   TranslateOptions translate;
   translate.precise_flags = options.precise_flags;
   translate.count_blocks = options.count_blocks;
@@ -70,7 +71,8 @@ Result<std::unique_ptr<Engine>> SoftEngine::create(const SoftOptions& options) {
 SoftEngine::~SoftEngine() {
   if (observer_) observer_->end(statistics() + departed_);
   unmap_tables();
-  if (shared_.buckets) munmap(static_cast<void*>(shared_.buckets), sizeof(std::atomic<Block*>) * block_buckets);
+  if (shared_.index) munmap(static_cast<void*>(shared_.index), sizeof(std::atomic<u64>) * index_lines * index_ways);
+  if (shared_.chains) munmap(static_cast<void*>(shared_.chains), sizeof(std::atomic<Block*>) * block_chains);
 }
 
 void SoftEngine::unmap_tables() {

@@ -5,9 +5,46 @@
 namespace nagaya::engine::soft {
 namespace {
 
-unsigned bucket_of(u64 gpa, u32 mode_index) {
-  u64 h = gpa * 0x9e3779b97f4a7c15ull + mode_index * 0xff51afd7ed558ccdull;
-  return static_cast<unsigned>(h >> 47);  // 17 bits
+u64 hash_of(u64 gpa, u32 mode_index) { return (gpa + mode_index * 0xff51afd7ed558ccdull) * 0x9e3779b97f4a7c15ull; }
+std::atomic<u64>* line_of(const CodeShared& shared, u64 hash) { return shared.index + (hash >> 49) * index_ways; }
+static_assert(index_lines == 1u << (64 - 49));
+u64 entry_of(const CodeShared& shared, u64 hash, const Block& block) {
+  return hash << 32 | static_cast<u32>((reinterpret_cast<const u8*>(&block) - shared.records) / record_unit);
+}
+Block& block_of(const CodeShared& shared, u64 entry) { return *reinterpret_cast<Block*>(shared.records + (entry & 0xffffffff) * record_unit); }
+std::atomic<Block*>& chain_of(const CodeShared& shared, u64 hash) { return shared.chains[hash >> 52]; }
+static_assert(block_chains == 1u << (64 - 52));
+
+bool matches(const Block& b, u64 gpa, u32 mode_index, u64 gpa2) {
+  return b.gpa == gpa && b.mode_index == mode_index && !b.dead && (gpa2 == ~0ull || b.gpa2 == ~0ull || b.gpa2 == gpa2);
+}
+
+/// With the lock held.
+void index_insert(CodeShared& shared, Block& block) {
+  const u64 hash = hash_of(block.gpa, block.mode_index);
+  std::atomic<u64>* line = line_of(shared, hash);
+  for (unsigned i = 0; i < index_ways; ++i) {
+    if (line[i].load(std::memory_order_relaxed)) continue;
+    line[i].store(entry_of(shared, hash, block), std::memory_order_release);
+    return;
+  }
+  std::atomic<Block*>& chain = chain_of(shared, hash);
+  block.hash_next.store(chain.load());
+  chain.store(&block, std::memory_order_release);
+}
+
+void index_remove(CodeShared& shared, Block& block) {
+  const u64 hash = hash_of(block.gpa, block.mode_index), entry = entry_of(shared, hash, block);
+  std::atomic<u64>* line = line_of(shared, hash);
+  for (unsigned i = 0; i < index_ways; ++i) {
+    if (line[i].load(std::memory_order_relaxed) == entry) return line[i].store(0, std::memory_order_release);
+  }
+  auto* prev = &chain_of(shared, hash);
+  for (Block* b = prev->load(); b; prev = &b->hash_next, b = b->hash_next.load()) {
+    if (b != &block) continue;
+    prev->store(block.hash_next.load());  // block.hash_next stays for readers inside the chain
+    return;
+  }
 }
 
 template <class T>
@@ -51,12 +88,7 @@ void unlink_from_page(CodeShared& shared, u64 page, Block& block) {
 /// With the lock held: takes a block out of every structure and makes its entries lead to the lookup.
 void kill_block(CodeShared& shared, Block& block) {
   block.dead = true;
-  auto* prev = &shared.buckets[bucket_of(block.gpa, block.mode_index)];
-  for (Block* b = prev->load(); b; prev = &b->hash_next, b = b->hash_next.load()) {
-    if (b != &block) continue;
-    prev->store(block.hash_next.load());  // block.hash_next stays for readers inside the chain
-    break;
-  }
+  index_remove(shared, block);
   if (block.gpa >> 12 < shared.page_limit) unlink_from_page(shared, block.gpa >> 12, block);
   if (block.gpa2 >> 12 < shared.page_limit) unlink_from_page(shared, block.gpa2 >> 12, block);
   while (LinkSite* site = block.in) {
@@ -75,8 +107,16 @@ void kill_block(CodeShared& shared, Block& block) {
 }  // namespace
 
 Block* find_block(CodeShared& shared, u64 gpa, u32 mode_index, u64 gpa2) {
-  for (Block* b = shared.buckets[bucket_of(gpa, mode_index)].load(std::memory_order_acquire); b; b = b->hash_next.load(std::memory_order_acquire)) {
-    if (b->gpa == gpa && b->mode_index == mode_index && !b->dead && (gpa2 == ~0ull || b->gpa2 == ~0ull || b->gpa2 == gpa2)) return b;
+  const u64 hash = hash_of(gpa, mode_index);
+  const std::atomic<u64>* line = line_of(shared, hash);
+  for (unsigned i = 0; i < index_ways; ++i) {
+    const u64 entry = line[i].load(std::memory_order_acquire);
+    if (entry == 0 || entry >> 32 != (hash & 0xffffffff)) continue;
+    Block& b = block_of(shared, entry);
+    if (matches(b, gpa, mode_index, gpa2)) return &b;
+  }
+  for (Block* b = chain_of(shared, hash).load(std::memory_order_acquire); b; b = b->hash_next.load(std::memory_order_acquire)) {
+    if (matches(*b, gpa, mode_index, gpa2)) return b;
   }
   return nullptr;
 }
@@ -109,8 +149,6 @@ bool insert_block(CodeShared& shared, Block& block) {
       return false;
     }
   }
-  auto& bucket = shared.buckets[bucket_of(block.gpa, block.mode_index)];
-  block.hash_next.store(bucket.load());
   if (page < shared.page_limit) {
     block.page_next[0] = shared.page_blocks[page];
     shared.page_blocks[page] = &block;
@@ -119,7 +157,7 @@ bool insert_block(CodeShared& shared, Block& block) {
     block.page_next[1] = shared.page_blocks[page2];
     shared.page_blocks[page2] = &block;
   }
-  bucket.store(&block, std::memory_order_release);
+  index_insert(shared, block);
   return true;
 }
 

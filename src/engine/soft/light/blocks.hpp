@@ -107,7 +107,9 @@ struct PendingPage {
 
 /// In Block::mode_index: a careful block of that mode.
 inline constexpr u32 careful_mode = 0x100;
-inline constexpr unsigned block_buckets = 1u << 17;
+/// The index of blocks: lines of eight entries, one cache line each. An entry is 32 bits of the hash above the block's record; 0 is free.
+/// What finds its line full goes to a chain.
+inline constexpr unsigned index_lines = 1u << 15, index_ways = 8, block_chains = 1u << 12;
 inline constexpr unsigned max_slots = 16;
 inline constexpr unsigned max_cpus = 64;
 inline constexpr u8 page_has_code = 1;
@@ -116,7 +118,8 @@ inline constexpr u8 page_dirty_log = 2;
 /// State shared by the vCPUs of one engine.
 struct CodeShared {
   std::atomic<u32> lock{0};
-  std::atomic<Block*>* buckets = nullptr;
+  std::atomic<u64>* index = nullptr;     ///< index_lines * index_ways
+  std::atomic<Block*>* chains = nullptr;  ///< block_chains
   u8* page_flags = nullptr;       ///< one byte per guest-physical page below page_limit
   Block** page_blocks = nullptr;  ///< list heads, same index
   u64* dirty_bits = nullptr;      ///< one bit per page
