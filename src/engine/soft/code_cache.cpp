@@ -53,7 +53,7 @@ Result<std::unique_ptr<CodeCache>> CodeCache::create(u64 size) {
     Segment s;
     s.code_begin = s.code_used = i ? i * part : trampoline_bytes;
     s.code_end = (i + 1) * part;
-    s.records_begin = s.records_used = i ? i * part : record_unit;
+    s.records_begin = s.records_used = i ? i * part : 64;  // record 0 is none
     s.records_end = (i + 1) * part;
     cache->segments_.push_back(std::move(s));
   }
@@ -73,7 +73,7 @@ bool CodeCache::reserve() {
   const Segment& s = segments_[current()];
   if (s.code_used + most_code <= s.code_end && s.records_used + most_records <= s.records_end) return true;
   if (!segments_[next_segment()].blocks.empty()) {
-    if (made_again_ * 4 < made_ || unused_.empty()) return false;
+    if (!hungry() || hungry_turns_ < 2 || unused_.empty()) return false;
     ring_.insert(ring_.begin() + turn_ + 1, unused_.back());
     unused_.pop_back();
   }
@@ -83,6 +83,7 @@ bool CodeCache::reserve() {
 
 void CodeCache::begin_fill(unsigned turn) {
   quiet_turns_ = made_again_ * 32 < made_ ? quiet_turns_ + 1 : 0;
+  hungry_turns_ = hungry() ? hungry_turns_ + 1 : 0;
   turn_ = turn;
   made_ = made_again_ = 0;
 }
@@ -126,8 +127,9 @@ const u8* CodeCache::commit(const u8* code, u32 size, Block& block) {
   return block.code;
 }
 
-u8* CodeCache::allocate(u64 bytes) {
+u8* CodeCache::allocate(u64 bytes, u64 alignment) {
   Segment& s = segments_[current()];
+  s.records_used = (s.records_used + alignment - 1) / alignment * alignment;
   u8* at = records_ + s.records_used;
   s.records_used = (s.records_used + bytes + record_unit - 1) / record_unit * record_unit;
   return at;

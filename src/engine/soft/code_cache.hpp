@@ -44,10 +44,9 @@ class CodeCache {
   /// A record that lives as long as the segment of the block being made.
   template <class T>
   T& make() {
-    static_assert(alignof(T) <= record_unit);
-    return *new (allocate(sizeof(T))) T();
+    return *new (allocate(sizeof(T), alignof(T))) T();
   }
-  u8* allocate(u64 bytes);
+  u8* allocate(u64 bytes, u64 alignment = record_unit);
 
   /// The block whose code holds `pc`, or null. Callable from a signal handler of a thread inside translated code.
   [[nodiscard]] const Block* find_by_pc(u64 pc) const;
@@ -72,6 +71,7 @@ class CodeCache {
   [[nodiscard]] unsigned current() const { return ring_[turn_]; }
   [[nodiscard]] unsigned next_turn() const { return turn_ + 1 == ring_.size() ? 0 : turn_ + 1; }
   void begin_fill(unsigned turn);
+  [[nodiscard]] bool hungry() const { return made_again_ * 4 >= made_ * 3; }
   bool recall(const Block& block);
 
   u8* rx_ = nullptr;
@@ -85,6 +85,7 @@ class CodeCache {
   std::size_t least_active_ = 0;
   std::vector<u16> evicted_;      // by a hash of address and mode: a tag of the block that was evicted last
   u64 made_ = 0, made_again_ = 0;  // since this segment's turn began
+  unsigned hungry_turns_ = 0;      // turns in a row with mostly blocks made again
   unsigned quiet_turns_ = 0;       // turns in a row with hardly a block made again
   mutable std::atomic<u32> index_lock_{0};
 };

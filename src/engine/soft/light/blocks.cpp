@@ -59,7 +59,7 @@ void point(const CodeShared& shared, const LinkSite& site, const u8* target) {
 }
 
 void unchain(LinkSite& site) {
-  *site.prev_in = site.next_in;
+  *static_cast<Near<LinkSite>*>(site.prev_in) = site.next_in;
   if (site.next_in) site.next_in->prev_in = site.prev_in;
   site.target = nullptr;
   site.next_in = nullptr;
@@ -73,14 +73,13 @@ void unmark_if_empty(CodeShared& shared, u64 page) {
 }
 
 void unlink_from_page(CodeShared& shared, u64 page, Block& block) {
-  for (Block** p = &shared.page_blocks[page]; *p;) {
-    Block& b = **p;
-    const unsigned slot = b.gpa >> 12 == page ? 0 : 1;
-    if (&b == &block) {
-      *p = b.page_next[slot];
-      break;
-    }
-    p = &b.page_next[slot];
+  Block* before = nullptr;
+  const auto next_of = [&](Block& b) -> Near<Block>& { return b.page_next[b.gpa >> 12 == page ? 0 : 1]; };
+  for (Block* b = shared.page_blocks[page]; b; before = b, b = next_of(*b)) {
+    if (b != &block) continue;
+    Block* after = next_of(*b);
+    before ? static_cast<void>(next_of(*before) = after) : static_cast<void>(shared.page_blocks[page] = after);
+    break;
   }
   unmark_if_empty(shared, page);
 }

@@ -10,15 +10,32 @@
 namespace nagaya::engine::soft {
 
 /// Records of blocks are named in code by their distance from CodeShared::records in these units.
-inline constexpr u64 record_unit = 8;
+inline constexpr u64 record_unit = 4;
+
+/// A pointer from record to record, kept as the distance in half the space. Not copyable: the copy would point elsewhere.
+template <class T>
+class Near {
+ public:
+  Near() = default;
+  Near(const Near&) = delete;
+  Near& operator=(const Near& other) { return *this = static_cast<T*>(other); }
+  Near& operator=(T* to) {
+    distance_ = to ? static_cast<i32>(reinterpret_cast<i64>(to) - reinterpret_cast<i64>(this)) : 0;
+    return *this;
+  }
+  operator T*() const { return distance_ ? reinterpret_cast<T*>(reinterpret_cast<i64>(this) + distance_) : nullptr; }
+  T* operator->() const { return *this; }
+
+ private:
+  i32 distance_ = 0;
+};
 
 /// A direct exit of a block: a rel32 that can be pointed at a target block in the same page, or back at its own stub.
 struct LinkSite {
-  Block* owner = nullptr;
-  Block* target = nullptr;
-  LinkSite* next_in = nullptr;   ///< in the target's list
-  LinkSite** prev_in = nullptr;
-  LinkSite* next_own = nullptr;  ///< of the same owner
+  Near<Block> owner, target;
+  Near<LinkSite> next_in;        ///< in the target's list
+  Near<Near<LinkSite>> prev_in;
+  Near<LinkSite> next_own;       ///< of the same owner
   u16 rel32 = 0;                 ///< offset in the owner's code of the 4 displacement bytes (4-byte aligned)
   u16 stub = 0;                  ///< … and of where they point when unlinked
   u16 rip = 0;                   ///< of the target, from the start of the page
@@ -54,11 +71,10 @@ struct Block {
   u16 indirect_entry = 0, checked_entry = 0, entry = 0;  ///< offsets in code
   u16 side_bytes = 0;
   bool dead = false;
-  const u8* side = nullptr;    ///< host to guest, see guest_offset()
+  Near<const u8> side;         ///< host to guest, see guest_offset()
   std::atomic<Block*> hash_next{nullptr};
-  Block* page_next[2] = {nullptr, nullptr};
-  LinkSite* in = nullptr;
-  LinkSite* own = nullptr;
+  Near<Block> page_next[2];
+  Near<LinkSite> in, own;
   u64 executed = 0;  ///< entries, with TranslateOptions::count_blocks; vCPUs at the same time may lose some
 };
 
