@@ -112,6 +112,7 @@ Result<int> run_machine(const proto::VmConfig& config, const LaunchOptions& laun
       .program = *program,
       .args = {"--config-fd", std::to_string(config_fd), "--status-fd", std::to_string(status_fd)},
       .fds = {{config_file.get(), config_fd}, {status_pipe.second.get(), status_fd}},
+      .blocked = {SIGUSR1},
       // Should we be killed, it still ends in order and gives the terminal back.
       .death_signal = SIGTERM,
   };

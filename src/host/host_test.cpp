@@ -140,6 +140,15 @@ TEST(TimerQueue, DestructionOutlivesTheCallback) {
   EXPECT_TRUE(done);
 }
 
+TEST(Process, BlockedSignalsWaitForTheChild) {
+  auto child = Process::spawn({.program = "sh", .args = {"-c", "kill -USR1 $$; exit 5"}, .blocked = {SIGUSR1}});
+  ASSERT_TRUE(child) << child.error().message();
+  const auto status = child->wait();
+  ASSERT_TRUE(status);
+  EXPECT_FALSE(status->signalled);
+  EXPECT_EQ(status->value, 5);
+}
+
 TEST(Process, TellsHowAChildEnded) {
   auto exits = Process::spawn({.program = "sh", .args = {"-c", "exit 7"}}).value();
   EXPECT_EQ(exits.wait().value().shell_status(), 7);

@@ -41,9 +41,10 @@ namespace {
   for (const ChildFd& fd : fds) {
     if (::dup2(fd.ours, fd.theirs) < 0) give_up();
   }
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  sigset_t mask;
+  sigemptyset(&mask);
+  for (const int signal : options.blocked) sigaddset(&mask, signal);
+  ::sigprocmask(SIG_SETMASK, &mask, nullptr);
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
   ::sigaction(SIGPIPE, &standard, nullptr);

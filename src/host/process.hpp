@@ -29,6 +29,7 @@ struct SpawnOptions {
   std::string program;            ///< path, or a name looked up in PATH
   std::vector<std::string> args;  ///< without the program's name
   std::vector<ChildFd> fds;       ///< beside 0, 1, 2, which are inherited unless named here
+  std::vector<int> blocked;       ///< signals that wait until the child looks for them, however early they come
   bool die_with_parent = true;    ///< a signal when the parent's thread ends (PR_SET_PDEATHSIG):
   int death_signal = SIGKILL;     ///< this one
   bool new_session = false;       ///< setsid: terminal signals do not reach it
