@@ -52,7 +52,8 @@ Transfer transfer(Wire& wire, const Words& more = {}, const std::string& card = 
   out.client = run(net_run(link_to(wire, 1, card), 2,
                            reach(1) +
                                "ping -c 3 10.9.0.1; wget -q -O /tmp/f http://10.9.0.1/f; echo sum $(sha256sum /tmp/f); "
-                               "nc 10.9.0.1 9000 </tmp/f; sleep 1; nc 10.9.0.1 9001 </dev/null; grep virtio /proc/interrupts",
+                               "nc 10.9.0.1 9000 </tmp/f; "
+                               "for i in $(seq 60); do sleep 1; nc 10.9.0.1 9001 </dev/null && break; done; grep virtio /proc/interrupts",
                            more));
   EXPECT_TRUE(server.wait_end()) << server.output();
   EXPECT_EQ(server.exit_code(), 0) << server.errors();
