@@ -30,3 +30,15 @@ static inline uint64_t bench_random(uint64_t *state) {
   x ^= x << 17;
   return *state = x;
 }
+
+/* A cycle through all of `next`, in random order: entry i * stride holds the index of another. `order` is room for `count` numbers. */
+static inline void bench_cycle(uint64_t *next, uint32_t *order, int count, int stride, uint64_t seed) {
+  for (int i = 0; i < count; ++i) order[i] = (uint32_t)i;
+  for (int i = count - 1; i > 0; --i) {
+    int j = (int)(bench_random(&seed) % (uint64_t)(i + 1));
+    uint32_t swap = order[i];
+    order[i] = order[j];
+    order[j] = swap;
+  }
+  for (int i = 0; i < count; ++i) next[(uint64_t)order[i] * (uint64_t)stride] = (uint64_t)order[(i + 1) % count] * (uint64_t)stride;
+}

@@ -95,7 +95,7 @@ struct Trace {
   u16 tag;
 };
 Trace trace_of(const Block& block) {
-  const u64 hash = (block.gpa + block.mode_index * 0x100000001ull) * 0x9e3779b97f4a7c15ull;
+  const u64 hash = block_hash(block.gpa, block.mode_index);
   return {static_cast<u32>(hash >> (64 - evicted_bits)), static_cast<u16>(hash >> 16 | 1)};
 }
 

@@ -146,9 +146,6 @@ struct LinkSite;
 class SoftVcpu;   // owner: threads, queues, APIC (C++ only)
 class SoftEngine;
 
-/// Indices of SoftCpu::counters that the system half counts in.
-inline constexpr unsigned counter_unknown_msr = 30, counter_undefined = 31;
-
 struct SoftCpu {
   // --- first, what translated code touches all the time
   u32 run_ok;  ///< 0 asks the guest to leave at the next block head (written by other threads)
@@ -206,7 +203,6 @@ struct SoftCpu {
   LocalApic* apic;
   IoHandler* io;
   const char* leave_detail;
-  u64 counters[32];
   Counters count;
   u32 mode_key;  ///< of mode_index, as last computed
   u64 careful_rip;

@@ -133,14 +133,22 @@ class Emitter {
     return size() - 4;
   }
   void xchg(HostReg a, HostReg b) { op_reg(0, true, {0x87}, a, b); }
-  /// pext d, s, mask (BMI2; changes no flags)
-  void pext(HostReg d, HostReg s, const HostMem& mask) {
-    if (mask.gs) byte(0x65);
-    byte(0xc4);
-    byte((d < 8 ? 0x80 : 0) | 0x40 | (mask.base < 0 || mask.base < 8 ? 0x20 : 0) | 2);
-    byte(0x80 | (~s & 15) << 3 | 2);
-    byte(0xf5);
-    modrm_mem(d, mask);
+  void not_(HostReg r) { op_reg(0, true, {0xf7}, 2, r); }
+  // BMI2: none of these changes flags.
+  void pext(HostReg d, HostReg s, const HostMem& mask) { gather(vex_f3, d, s, mask); }
+  void pdep(HostReg d, HostReg s, const HostMem& mask) { gather(vex_f2, d, s, mask); }
+  void shlx(HostReg d, HostReg s, HostReg count) { shift(vex_66, d, s, count); }
+  void sarx(HostReg d, HostReg s, HostReg count) { shift(vex_f3, d, s, count); }
+  void rorx(HostReg d, HostReg s, u8 count, bool wide) {
+    vex(d, s, 3);
+    byte((wide ? 0x80 : 0) | 0x78 | vex_f2), byte(0xf0);
+    byte(0xc0 | (d & 7) << 3 | (s & 7));
+    byte(count);
+  }
+  /// d &= mask, by way of the bits' places.
+  void keep_bits(HostReg d, const HostMem& mask) {
+    pext(d, d, mask);
+    pdep(d, d, mask);
   }
   u32 jmp32() {
     byte(0xe9), imm32(0);
@@ -161,6 +169,19 @@ class Emitter {
   void jmp_mem(const HostMem& m) { op_mem(0, false, {0xff}, 4, m); }
 
  private:
+  static constexpr unsigned vex_66 = 1, vex_f3 = 2, vex_f2 = 3;
+  void vex(unsigned reg, int base, unsigned map) { byte(0xc4), byte((reg < 8 ? 0x80 : 0) | 0x40 | (base < 8 ? 0x20 : 0) | map); }
+  void gather(unsigned prefix, HostReg d, HostReg s, const HostMem& mask) {
+    if (mask.gs) byte(0x65);
+    vex(d, mask.base, 2);
+    byte(0x80 | (~s & 15) << 3 | prefix), byte(0xf5);
+    modrm_mem(d, mask);
+  }
+  void shift(unsigned prefix, HostReg d, HostReg s, HostReg count) {
+    vex(d, s, 2);
+    byte(0x80 | (~count & 15) << 3 | prefix), byte(0xf7);
+    byte(0xc0 | (d & 7) << 3 | (s & 7));
+  }
   template <class T>
   void raw(T v) {
     std::memcpy(at_, &v, sizeof v);

@@ -5,6 +5,7 @@
 #include <random>
 #include <thread>
 
+#include "engine/soft/engine_impl.hpp"
 #include "engine/soft/system_guest_test_util.hpp"
 
 namespace nagaya::engine::soft {
@@ -211,9 +212,12 @@ TEST_F(Events, ShadowOverHeavyInstructionsAndFaults) {
 TEST_F(Events, HaltIsWokenByInterrupts) {
   g.code(halt_forever);
   std::thread device([&] {
+    // Not before it halts: one that came earlier would leave the last HLT without any.
+    const auto& run_state = static_cast<SoftVcpu&>(g.vcpu()).cpu().s.run_state;
+    const auto halted = [&] { return __atomic_load_n(&run_state, __ATOMIC_ACQUIRE) == RunState::halted; };
     for (int i = 0; i < 3; ++i) {
-      while (apic.vector.load() >= 0) std::this_thread::yield();
-      std::this_thread::sleep_for(microseconds(200));
+      while (apic.vector.load() >= 0 || !halted()) std::this_thread::yield();
+      if (i) std::this_thread::sleep_for(microseconds(200));  // asleep by then; the first time perhaps not yet
       apic.vector = 0x40;
       g.vcpu().signal(VcpuSignal::interrupt, 0);
     }

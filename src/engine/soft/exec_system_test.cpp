@@ -200,7 +200,7 @@ TEST_F(SystemTest, MsrValuesAndRefusals) {
   expect_msr_refused(0x12345678, 0);
   EXPECT_FALSE(rdmsr(0x12345678, value));
   expect_fault(vec_gp, 0);
-  EXPECT_GT(cpu.counters[counter_unknown_msr], 0u);
+  EXPECT_GT(cpu.count.unknown_msr, 0u);
   for (const u32 index : {0x179u, 0x8bu, 0xc0010015u, 0xc001001fu, 0xc0011029u, 0xfeu, 0x2ffu}) EXPECT_TRUE(rdmsr(index, value));
 }
 

@@ -157,7 +157,7 @@ bool evex_masked(SoftCpu& cpu, const Insn& insn) {
   if (decode(size, true, code, d) != DecodeStatus::ok || d.insn.length != insn.length || d.insn.mnemonic != insn.mnemonic ||
       d.kind != Kind::native || !d.masked || d.gpr_count != 0 ||
       !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &z, op)) || !offered(cpu, z)) {
-    ++cpu.counters[counter_undefined];
+    ++cpu.count.undefined;
     return raise(cpu, vec_ud);
   }
 

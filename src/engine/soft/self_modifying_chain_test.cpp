@@ -1,24 +1,16 @@
 // Self-modifying code in blocks that lead from page to page: a change must be seen by whoever comes by way of a link.
 #include <gtest/gtest.h>
 
-#include <thread>
-
-#include "engine/soft/system_guest_test_util.hpp"
+#include "engine/soft/self_modifying_test_util.hpp"
 
 namespace nagaya::engine::soft {
 
-#define EXIT "out %al, $0xf4\n"
+// RCX rounds; when RCX & RBX is 0 the byte at (%rdi) becomes one larger.
+#define ROUNDS "1: call 5f\n test %ebx, %ecx\n jnz 2f\n incb (%rdi)\n 2: dec %ecx\n jnz 1b\n" EXIT
 #define PAGE(number) ".fill " #number " * 0x1000 - (. - 1b), 1, 0xcc\n"
 
-// Four pages in a chain, RCX rounds; when RCX & RBX is 0 the byte at (%rdi) becomes one larger.
-NAGAYA_GUEST_CODE(chain, R"(
-1: call 5f
-  test %ebx, %ecx
-  jnz 2f
-  incb (%rdi)
-2: dec %ecx
-  jnz 1b
-)" EXIT PAGE(1) R"(
+// Four pages in a chain.
+NAGAYA_GUEST_CODE(chain, ROUNDS PAGE(1) R"(
 5: add $1, %r8d
   jmp 6f
 )" PAGE(2) R"(
@@ -30,48 +22,15 @@ NAGAYA_GUEST_CODE(chain, R"(
   ret
 )");
 // The changing instruction lies across the end of the second page.
-NAGAYA_GUEST_CODE(crossing_chain, R"(
-1: call 5f
-  test %ebx, %ecx
-  jnz 2f
-  incb (%rdi)
-2: dec %ecx
-  jnz 1b
-)" EXIT ".fill 0x1ff0 - (. - 1b), 1, 0xcc\n" R"(
+NAGAYA_GUEST_CODE(crossing_chain, ROUNDS ".fill 0x1ff0 - (. - 1b), 1, 0xcc\n" R"(
 5: .fill 13, 1, 0x90
   add $0x00000001, %r8d
   ret
 )");
 
 // One processor goes through the chain until it sees the other's turn, and judges what came of it.
-NAGAYA_GUEST_CODE(chain_caller, R"(
-1: xor %ebx, %ebx
-2: inc %ebx
-3: call 5f
-  cmp %ebx, (%rdi)
-  jne 3b
-  call 5f
-  cmp %ebx, %eax
-  je 4f
-  inc %r8d
-4: mov %ebx, 8(%rdi)
-  cmp %ecx, %ebx
-  jne 2b
-)" EXIT PAGE(1) "5: jmp 6f\n" PAGE(2) "6: mov $1, %eax\n jmp 7f\n" PAGE(3) "7: ret\n");
-NAGAYA_GUEST_CODE(chain_writer, R"(
-  xor %ebx, %ebx
-2: inc %ebx
-  mov $7, %edx
-3: mov %edx, 1(%rsi)
-  dec %edx
-  jnz 3b
-  mov %ebx, 1(%rsi)
-  mov %ebx, (%rdi)
-4: cmp %ebx, 8(%rdi)
-  jne 4b
-  cmp %ecx, %ebx
-  jne 2b
-)" EXIT);
+NAGAYA_GUEST_CODE(chain_caller, "1: " SMC_CALLER("call 5f") PAGE(1) "5: jmp 6f\n" PAGE(2) "6: mov $1, %eax\n jmp 7f\n" PAGE(3) "7: ret\n");
+NAGAYA_GUEST_CODE(chain_writer, SMC_WRITER("7"));
 
 namespace {
 
@@ -130,24 +89,9 @@ TEST(SelfModifyingChain, CrossingInstruction) {
   }
 }
 
-class Quiet : public IoHandler {
- public:
-  Vcpu* vcpu = nullptr;
-  void port_read(u16, std::span<u8> data) override { std::memset(data.data(), 0xff, data.size()); }
-  void port_write(u16 port, std::span<const u8>) override {
-    if (port == 0xf4) vcpu->kick();
-  }
-  void mmio_read(Gpa, std::span<u8> data) override { std::memset(data.data(), 0, data.size()); }
-  void mmio_write(Gpa, std::span<const u8>) override {}
-};
-
 TEST(SelfModifyingChain, ByAnotherProcessor) {
   for (const SoftOptions& options : options_list) {
     SystemGuest g(options);
-    Quiet io;
-    auto second = g.engine().create_vcpu(1, io, nullptr, g.cpuid());
-    ASSERT_TRUE(second);
-    io.vcpu = second->get();
     g.code(chain_caller, pages);
     g.code(chain_writer);
     constexpr u32 rounds = 300;
@@ -157,14 +101,7 @@ TEST(SelfModifyingChain, ByAnotherProcessor) {
     auto w = SystemGuest::kernel();
     w.gpr[RSP] = 0x60000;
     w.gpr[RSI] = pages + 0x2000, w.gpr[RDI] = SystemGuest::data_at, w.gpr[RCX] = rounds;
-    std::thread writer([&] {
-      EXPECT_TRUE((*second)->set_state(w));
-      EXPECT_EQ((*second)->run().reason, ExitReason::kicked);
-    });
-    const auto out = g.go(s);
-    writer.join();
-    EXPECT_EQ(out.gpr[RBX], rounds);
-    EXPECT_EQ(out.gpr[R8], 0u);
+    testing::run_both(g, s, w);
   }
 }
 

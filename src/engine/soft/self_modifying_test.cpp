@@ -3,13 +3,9 @@
 // today's processors, does not ask even for that.
 #include <gtest/gtest.h>
 
-#include <thread>
-
-#include "engine/soft/system_guest_test_util.hpp"
+#include "engine/soft/self_modifying_test_util.hpp"
 
 namespace nagaya::engine::soft {
-
-#define EXIT "out %al, $0xf4\n"
 
 NAGAYA_GUEST_CODE(smc_later, R"(
   movb $7, 3f+1(%rip)
@@ -143,35 +139,8 @@ NAGAYA_GUEST_CODE(smc_crossing, R"(
 )" EXIT);
 
 // Waits for its turn and calls; one processor writes, the other executes. RSI: function, RDI: {turn, done}, RCX: rounds.
-NAGAYA_GUEST_CODE(smc_caller, R"(
-  xor %ebx, %ebx
-  xor %r8d, %r8d
-2: inc %ebx
-3: call *%rsi
-  cmp %ebx, (%rdi)
-  jne 3b
-  call *%rsi
-  cmp %ebx, %eax
-  je 4f
-  inc %r8d
-4: mov %ebx, 8(%rdi)
-  cmp %ecx, %ebx
-  jne 2b
-)" EXIT);
-NAGAYA_GUEST_CODE(smc_writer, R"(
-  xor %ebx, %ebx
-2: inc %ebx
-  mov $20, %edx
-3: mov %edx, 1(%rsi)
-  dec %edx
-  jnz 3b
-  mov %ebx, 1(%rsi)
-  mov %ebx, (%rdi)
-4: cmp %ebx, 8(%rdi)
-  jne 4b
-  cmp %ecx, %ebx
-  jne 2b
-)" EXIT);
+NAGAYA_GUEST_CODE(smc_caller, SMC_CALLER("call *%rsi"));
+NAGAYA_GUEST_CODE(smc_writer, SMC_WRITER("20"));
 
 namespace {
 
@@ -314,23 +283,8 @@ TEST(SelfModifying, CrossingInstructionOnOnePhysicalPage) {
   EXPECT_EQ(out.gpr[R11], 0x77222222u);
 }
 
-class Quiet : public IoHandler {
- public:
-  Vcpu* vcpu = nullptr;
-  void port_read(u16, std::span<u8> data) override { std::memset(data.data(), 0xff, data.size()); }
-  void port_write(u16 port, std::span<const u8>) override {
-    if (port == 0xf4) vcpu->kick();
-  }
-  void mmio_read(Gpa, std::span<u8> data) override { std::memset(data.data(), 0, data.size()); }
-  void mmio_write(Gpa, std::span<const u8>) override {}
-};
-
 TEST(SelfModifying, ByAnotherProcessor) {
   SystemGuest g;
-  Quiet io;
-  auto second = g.engine().create_vcpu(1, io, nullptr, g.cpuid());
-  ASSERT_TRUE(second);
-  io.vcpu = second->get();
   g.code(smc_caller);
   g.code(smc_writer, SystemGuest::code2_at);
   g.code(smc_function, 0x20000);
@@ -340,14 +294,7 @@ TEST(SelfModifying, ByAnotherProcessor) {
   auto w = s;
   w.rip = SystemGuest::code2_at;
   w.gpr[RSP] = 0x60000;
-  std::thread writer([&] {
-    EXPECT_TRUE((*second)->set_state(w));
-    EXPECT_EQ((*second)->run().reason, ExitReason::kicked);
-  });
-  const auto out = g.go(s);
-  writer.join();
-  EXPECT_EQ(out.gpr[RBX], rounds);
-  EXPECT_EQ(out.gpr[R8], 0u);
+  testing::run_both(g, s, w);
 }
 
 }  // namespace

@@ -222,7 +222,7 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
   const bool fetched = translate_fetch(cpu, linear, source.gpa);
   cpu.heavy = false;
   if (!fetched) return;
-  bool modes_full = false, cache_full = false;
+  bool modes_full = false;  // else it is the cache that is full
   {
     std::lock_guard lock(translate_mutex_);
     source.mode_index = register_mode(mode.key & ~mode_bits::careful);
@@ -261,14 +261,13 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
         }
         return;
       }
-      cache_full = true;
     }
   }
   exclusive([&] {
     std::lock_guard lock(translate_mutex_);
     if (modes_full) {
       flush_code();
-    } else if (cache_full && !cache_->reserve()) {  // another vCPU may have made room
+    } else if (!cache_->reserve()) {  // another vCPU may have made room
       evict(cache_->next_segment());
     }
   });

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <numeric>
 
 #include "engine/soft/engine_impl.hpp"
 
@@ -19,6 +20,11 @@ constexpr std::array slow_kinds = {"filled", "special page", "page crossing", "d
 constexpr std::array flushes = {"all", "inline tables", "all but global", "one PCID", "page", "CR3", "jump cache"};
 constexpr std::array leaves = {"none", "translate", "heavy", "halted", "kicked", "shutdown", "internal"};
 static_assert(causes.size() == Counters::size<Cause> && slow_kinds.size() == Counters::size<Slow> && flushes.size() == Counters::size<Flush>);
+
+template <std::size_t N>
+u64 sum(const u64 (&counts)[N]) {
+  return std::accumulate(counts, counts + N, u64{0});
+}
 
 class Text {
  public:
@@ -61,7 +67,7 @@ class Text {
 std::string statistics_of(const SoftCpu& cpu) {
   Text text;
   const Counters& c = cpu.count;
-  text.out += fmt::format("vcpu {}: instructions in C++ {}, TLB misses {}, leaves {}\n", cpu.id, cpu.counters[0], cpu.counters[1], cpu.counters[2]);
+  text.out += fmt::format("vcpu {}: instructions in C++ {}, TLB misses {}, leaves {}\n", cpu.id, sum(c.execute) + sum(c.execute_inline), sum(c.slow), sum(c.leave));
   text.list("dispatches", causes, c.dispatched);
   text.list("left for", leaves, c.leave);
   text.list("TLB misses", slow_kinds, c.slow);
@@ -81,8 +87,8 @@ std::string statistics_of(const SoftCpu& cpu) {
   text.item("interrupt", c.interrupts);
   text.item("NMI", c.nmis);
   for (unsigned v = 0; v < 32; ++v) text.item(fmt::format("exception {}", v), c.faults[v]);
-  text.item("unknown MSR", cpu.counters[counter_unknown_msr]);
-  text.item("unknown instruction", cpu.counters[counter_undefined]);
+  text.item("unknown MSR", c.unknown_msr);
+  text.item("unknown instruction", c.undefined);
   text.end();
   text.mnemonics("in C++ at the end of a block", c.execute);
   text.mnemonics("in C++ within a block", c.execute_inline);

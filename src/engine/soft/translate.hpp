@@ -78,6 +78,7 @@ class Translator {
   /// mov ecx, value; jmp thunk
   void exit_with(u32 value, Thunk thunk);
   void emit_stub(const struct Stub& stub);
+  KeptInsn& keep(const Decoded& d);
   void exit_execute(const Decoded& d);
   void execute_inline(const Decoded& d);
   void call_execute(const Decoded& d);

@@ -85,12 +85,14 @@ void Translator::exit_direct(i64 target, u32 from, bool truncate16) {
   exit_indirect();
 }
 
-void Translator::exit_execute(const Decoded& d) {
+KeptInsn& Translator::keep(const Decoded& d) {
   KeptInsn& kept = cache_.make<KeptInsn>();
   kept.insn = d.insn;
   kept.offset = d.offset;
-  exit_with(cache_.record_id(&kept), thunk_execute);
+  return kept;
 }
+
+void Translator::exit_execute(const Decoded& d) { exit_with(cache_.record_id(&keep(d)), thunk_execute); }
 
 /// C++ executes it; translated code goes on behind unless something else is due. The last instruction of a block leaves it: STI
 /// needs one behind it for its shadow.
@@ -104,9 +106,7 @@ void Translator::execute_inline(const Decoded& d) {
 }
 
 void Translator::call_execute(const Decoded& d) {
-  KeptInsn& kept = cache_.make<KeptInsn>();
-  kept.insn = d.insn;
-  kept.offset = d.offset;
+  KeptInsn& kept = keep(d);
   exit_with(cache_.record_id(&kept), thunk_execute_inline);
   kept.next = cache_.next() + e_.size();
 }

@@ -131,7 +131,8 @@ void Translator::access(const Decoded& d, unsigned size, bool read, bool write, 
 }
 
 /// Out of line, when the code at `slow` jumps there: C++ brings the page into the TLB and the lookup starts again (this one only: an
-/// instruction with two operands in one set of the TLB would never end), or the instruction goes on in a careful block. `base` and `disp` tell the address, or with `base` == no_reg R11 does (plus gs:[negtag + RCX]).
+/// instruction with two operands in one set of the TLB would never end), or the instruction goes on in a careful block. `base` and
+/// `disp` tell the address, or with `base` == no_reg R11 does (plus gs:[negtag + RCX]).
 void Translator::miss(const Decoded& d, u32 slow, u32 desc, unsigned base, i32 disp, i32 negtag, bool group) {
   MissSite& site = cache_.make<MissSite>();
   site.block = cache_.record_id(block_);

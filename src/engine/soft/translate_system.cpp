@@ -16,41 +16,6 @@ HostMem segment_field(u8 seg, std::size_t field) {
 }
 HostMem msr_field(std::size_t field) { return Emitter::gs(state + offsetof(x86::CpuState, msr) + field); }
 
-// BMI2 forms that change no flags.
-constexpr u8 pp_66 = 1, pp_f3 = 2, pp_f2 = 3;
-void vex_reg(Emitter& e, u8 pp, u8 opcode, HostReg reg, HostReg vvvv, HostReg rm) {
-  e.byte(0xc4);
-  e.byte((reg < 8 ? 0x80 : 0) | 0x40 | (rm < 8 ? 0x20 : 0) | 2);
-  e.byte(0x80 | (~vvvv & 15) << 3 | pp);
-  e.byte(opcode);
-  e.byte(0xc0 | (reg & 7) << 3 | (rm & 7));
-}
-void pdep(Emitter& e, HostReg d, HostReg s, const HostMem& mask) {
-  e.byte(0x65);
-  e.byte(0xc4);
-  e.byte((d < 8 ? 0x80 : 0) | 0x40 | 0x20 | 2);
-  e.byte(0x80 | (~s & 15) << 3 | pp_f2);
-  e.byte(0xf5);
-  e.modrm_mem(d, mask);
-}
-void shlx(Emitter& e, HostReg d, HostReg s, HostReg count) { vex_reg(e, pp_66, 0xf7, d, count, s); }
-void sarx(Emitter& e, HostReg d, HostReg s, HostReg count) { vex_reg(e, pp_f3, 0xf7, d, count, s); }
-void rorx(Emitter& e, HostReg d, HostReg s, u8 count, bool wide) {
-  e.byte(0xc4);
-  e.byte((d < 8 ? 0x80 : 0) | 0x40 | (s < 8 ? 0x20 : 0) | 3);
-  e.byte((wide ? 0x80 : 0) | 0x78 | pp_f2);
-  e.byte(0xf0);
-  e.byte(0xc0 | (d & 7) << 3 | (s & 7));
-  e.byte(count);
-}
-void not_reg(Emitter& e, HostReg r) { e.op_reg(0, true, {0xf7}, 2, r); }
-
-/// d &= mask, by way of the bits' places: no flags.
-void keep_bits(Emitter& e, HostReg d, const HostMem& mask) {
-  e.pext(d, d, mask);
-  pdep(e, d, d, mask);
-}
-
 }  // namespace
 
 /// CPL is 0: what needs no more than that cannot fault.
@@ -106,7 +71,7 @@ void Translator::change_flag(const Decoded& d, u64 flag, bool on) {
     return;
   }
   e_.load(temp1, rflags_field);
-  keep_bits(e_, temp1, Emitter::gs(offsetof(SoftCpu, flag_masks) + (flag == flag_if ? 0 : 8)));
+  e_.keep_bits(temp1, Emitter::gs(offsetof(SoftCpu, flag_masks) + (flag == flag_if ? 0 : 8)));
   if (on) e_.lea(temp1, {temp1, -1, 1, static_cast<i32>(flag)});
   e_.store(rflags_field, temp1);
 }
@@ -116,7 +81,7 @@ void Translator::change_flag(const Decoded& d, u64 flag, bool on) {
 void Translator::enable_interrupts(const Decoded& d) {
   e_.load32(temp0, Emitter::gs(offsetof(SoftCpu, run_ok)));  // 1 and 0 of these two mean that nothing waits
   e_.load32(temp1, Emitter::gs(offsetof(SoftCpu, irq_wanted)));
-  not_reg(e_, temp0);
+  e_.not_(temp0);
   e_.lea32(temp1, {temp1, temp0, 1, 2});
   const u32 quiet = e_.jrcxz();
   call_execute(d);
@@ -132,10 +97,10 @@ void Translator::push_flags(const Decoded& d) {
   e_.byte(0x0f), e_.byte(0x90), e_.byte(0xc0);  // seto al
   e_.byte(0x0f), e_.byte(0xb6), e_.byte(0xcc);  // movzx ecx, ah
   e_.byte(0x0f), e_.byte(0xb6), e_.byte(0xc0);  // movzx eax, al
-  rorx(e_, h_rax, h_rax, 32 - 11, false);
+  e_.rorx(h_rax, h_rax, 32 - 11, false);
   e_.lea32(temp1, {temp1, h_rax, 1, 0});
   e_.load(h_rax, rflags_field);
-  keep_bits(e_, h_rax, Emitter::gs(offsetof(SoftCpu, flag_masks) + 16));
+  e_.keep_bits(h_rax, Emitter::gs(offsetof(SoftCpu, flag_masks) + 16));
   e_.lea(temp1, {temp1, h_rax, 1, 0});
   e_.mov(h_rax, temp0);
   const HostMem image = Emitter::gs(offsetof(SoftCpu, scratch));
@@ -147,11 +112,11 @@ void Translator::push_flags(const Decoded& d) {
 void Translator::read_tsc(bool with_aux) {
   if (with_aux) e_.byte(0x0f), e_.byte(0xae), e_.byte(0xe8);
   e_.byte(0x0f), e_.byte(0x31);
-  rorx(e_, h_rdx, h_rdx, 32, true);
+  e_.rorx(h_rdx, h_rdx, 32, true);
   e_.load(temp1, Emitter::gs(offsetof(SoftCpu, tsc_offset)));
   e_.lea(h_rax, {h_rax, h_rdx, 1, 0});
   e_.lea(h_rax, {h_rax, temp1, 1, 0});
-  rorx(e_, h_rdx, h_rax, 32, true);
+  e_.rorx(h_rdx, h_rax, 32, true);
   e_.mov32(h_rdx, h_rdx);
   e_.mov32(h_rax, h_rax);
   if (with_aux) e_.load32(h_r10, msr_field(offsetof(x86::Msrs, tsc_aux)));
@@ -174,9 +139,9 @@ bool Translator::write_base(const Decoded& d, u8 seg) {
     const HostMem value = Emitter::gs(offsetof(SoftCpu, scratch));
     e_.store(value, temp0);
     e_.mov_imm(temp1, 16);
-    shlx(e_, temp0, temp0, temp1);
-    sarx(e_, temp0, temp0, temp1);
-    not_reg(e_, temp0);
+    e_.shlx(temp0, temp0, temp1);
+    e_.sarx(temp0, temp0, temp1);
+    e_.not_(temp0);
     e_.load(temp1, value);
     e_.lea(temp1, {temp1, temp0, 1, 1});
     const u32 good = e_.jrcxz();

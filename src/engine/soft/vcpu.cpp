@@ -227,7 +227,6 @@ Exit SoftVcpu::run() {
     cpu.insn = nullptr;
     hide_host_pointers(cpu.s, engine_.cache());
     engine_.end_guest();
-    ++cpu.counters[2];
     ++cpu.count.leave[static_cast<unsigned>(cpu.leave)];
     switch (cpu.leave) {
       case Leave::translate: engine_.translate_for(cpu); break;

@@ -5,7 +5,6 @@
 namespace nagaya::engine::soft {
 namespace {
 
-u64 hash_of(u64 gpa, u32 mode_index) { return (gpa + mode_index * 0xff51afd7ed558ccdull) * 0x9e3779b97f4a7c15ull; }
 std::atomic<u64>* line_of(const CodeShared& shared, u64 hash) { return shared.index + (hash >> 49) * index_ways; }
 static_assert(index_lines == 1u << (64 - 49));
 u64 entry_of(const CodeShared& shared, u64 hash, const Block& block) {
@@ -21,7 +20,7 @@ bool matches(const Block& b, u64 gpa, u32 mode_index, u64 gpa2) {
 
 /// With the lock held.
 void index_insert(CodeShared& shared, Block& block) {
-  const u64 hash = hash_of(block.gpa, block.mode_index);
+  const u64 hash = block_hash(block.gpa, block.mode_index);
   std::atomic<u64>* line = line_of(shared, hash);
   for (unsigned i = 0; i < index_ways; ++i) {
     if (line[i].load(std::memory_order_relaxed)) continue;
@@ -34,7 +33,7 @@ void index_insert(CodeShared& shared, Block& block) {
 }
 
 void index_remove(CodeShared& shared, Block& block) {
-  const u64 hash = hash_of(block.gpa, block.mode_index), entry = entry_of(shared, hash, block);
+  const u64 hash = block_hash(block.gpa, block.mode_index), entry = entry_of(shared, hash, block);
   std::atomic<u64>* line = line_of(shared, hash);
   for (unsigned i = 0; i < index_ways; ++i) {
     if (line[i].load(std::memory_order_relaxed) == entry) return line[i].store(0, std::memory_order_release);
@@ -106,7 +105,7 @@ void kill_block(CodeShared& shared, Block& block) {
 }  // namespace
 
 Block* find_block(CodeShared& shared, u64 gpa, u32 mode_index, u64 gpa2) {
-  const u64 hash = hash_of(gpa, mode_index);
+  const u64 hash = block_hash(gpa, mode_index);
   const std::atomic<u64>* line = line_of(shared, hash);
   for (unsigned i = 0; i < index_ways; ++i) {
     const u64 entry = line[i].load(std::memory_order_acquire);

@@ -168,6 +168,8 @@ class SpinGuard {
   std::atomic<u32>& lock_;
 };
 
+/// The high bits are the best ones.
+inline u64 block_hash(u64 gpa, u32 mode_index) { return (gpa + mode_index * 0xff51afd7ed558ccdull) * 0x9e3779b97f4a7c15ull; }
 /// The live block at a guest-physical address in a mode, or null. `gpa2`: page that follows virtually, needed only when the block
 /// found crosses (then called again with it): pass ~0 to get any.
 Block* find_block(CodeShared& shared, u64 gpa, u32 mode_index, u64 gpa2);

@@ -54,6 +54,7 @@ struct Counters {
   u64 commits, segments;  ///< calls of those helpers
   u64 faults[32];         ///< by vector
   u64 interrupts, nmis;
+  u64 unknown_msr, undefined;  ///< accesses to MSRs, and instructions, that the engine does not know
   u64 execute[counted_mnemonics];         ///< in C++ at the end of a block
   u64 execute_inline[counted_mnemonics];  ///< in C++ within a block
   u64 execute_heavy[counted_mnemonics];   ///< outside translated code

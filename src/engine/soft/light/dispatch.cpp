@@ -59,7 +59,7 @@ void count_slow(SoftCpu& cpu, u64 host) {
   }
 }
 
-// The entry of a block that was dropped has become a jump to its dead stub, which leads back to the dispatcher.
+// The entry of a block that was dropped has become a jump to the lookup, which leads back to the dispatcher.
 bool dropped(const void* code) {
   constexpr u8 jump_opcode = 0xe9;
   return *static_cast<const u8*>(code) == jump_opcode;
@@ -235,7 +235,6 @@ extern "C" const void* soft_execute(SoftCpu* cpu, u32 id) {
   const KeptInsn& kept = record<KeptInsn>(*cpu, id);
   cpu->s.rip = cpu->pc_base + kept.offset;
   cpu->need_heavy = false;
-  ++cpu->counters[0];
   ++cpu->count.execute[kept.insn.mnemonic];
   cpu->count.cause = Cause::execute;
   if (!execute(*cpu, kept.insn) && cpu->need_heavy) {
@@ -253,7 +252,6 @@ extern "C" const void* soft_execute_inline(SoftCpu* c, u32 id) {
   const u64 next = cpu.s.rip + kept.insn.length, flags = cpu.s.rflags;
   cpu.need_heavy = false;
   cpu.code_dropped = false;
-  ++cpu.counters[0];
   ++cpu.count.execute_inline[kept.insn.mnemonic];
   cpu.count.cause = Cause::execute_inline;
   if (!execute(cpu, kept.insn)) {
@@ -288,7 +286,6 @@ extern "C" const void* soft_raise(SoftCpu* cpu, u32 what) {
 extern "C" const void* soft_miss(SoftCpu* c, u64 linear, u32 id) {
   SoftCpu& cpu = *c;
   const MissSite& site = record<MissSite>(cpu, id);
-  ++cpu.counters[1];
   const unsigned base = site.desc >> 24, offset = site.guest & 0xfff;
   const Block& block = record<Block>(cpu, site.block);
   cpu.s.rip = cpu.pc_base + offset;
@@ -311,7 +308,6 @@ extern "C" const void* soft_miss(SoftCpu* c, u64 linear, u32 id) {
 }
 
 extern "C" u64 soft_mem_slow(SoftCpu* cpu, u64 linear, u32 desc) {
-  ++cpu->counters[1];
   const u64 host = mem_slow(*cpu, linear, desc);
   count_slow(*cpu, host);
   return host;

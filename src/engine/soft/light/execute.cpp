@@ -78,7 +78,7 @@ bool string_doubleword(SoftCpu& cpu, const Insn& insn, StringOp op) {
 /// Anything that only execute_heavy() knows; unknown even there: #UD.
 bool leave_to_heavy(SoftCpu& cpu) {
   if (!require_heavy(cpu)) return false;
-  ++cpu.counters[counter_undefined];
+  ++cpu.count.undefined;
   return raise(cpu, vec_ud);
 }
 

@@ -109,7 +109,7 @@ bool answered(SoftCpu& cpu, MsrAnswer answer) {
   switch (answer) {
     case MsrAnswer::done: return true;
     case MsrAnswer::heavy: cpu.need_heavy = true; return false;
-    case MsrAnswer::unknown: ++cpu.counters[counter_unknown_msr]; [[fallthrough]];
+    case MsrAnswer::unknown: ++cpu.count.unknown_msr; [[fallthrough]];
     default: return raise(cpu, vec_gp, 0);
   }
 }

@@ -215,15 +215,11 @@ bool within_pages(SoftCpu& cpu, const Insn& insn, StringOp op) {
   if (count - 1 >= 4096 / size) return false;
   const TlbKind kind = current_kind(cpu);
   const u64 to = cpu.s.gpr[RDI], from = cpu.s.gpr[RSI];
-  const TlbEntry& into = cpu.tlb[kind][tlb_index(to)];
-  const u64 into_offset = to + into.negtag_write;
-  if (into_offset > 4096 - bytes) return false;
-  Run run{nullptr, reinterpret_cast<u8*>(into.host + into_offset), count, cpu.s.gpr[RAX], 0};
+  Run run{nullptr, known_host(cpu, to, bytes, true, kind), count, cpu.s.gpr[RAX], 0};
+  if (!run.destination) return false;
   if (moves) {
-    const TlbEntry& source = cpu.tlb[kind][tlb_index(from)];
-    const u64 source_offset = from + source.negtag_read;
-    if (source_offset > 4096 - bytes) return false;
-    run.source = reinterpret_cast<const u8*>(source.host + source_offset);
+    run.source = known_host(cpu, from, bytes, false, kind);
+    if (!run.source) return false;
     cpu.s.gpr[RSI] = from + bytes;
   }
   host_run(run, op, size, false, false);

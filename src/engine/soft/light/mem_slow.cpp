@@ -38,10 +38,7 @@ Fill mem_fill(SoftCpu& cpu, u64 linear, u32 desc, bool group) {
   if ((desc & slow_aligned) && (linear & (size - 1))) return Fill::careful;
   const u64 cr2 = cpu.s.cr2;
   const Place place = locate(cpu, linear, write ? Access::write : Access::read, kind);
-  if (place.kind == PlaceKind::ram) {
-    const TlbEntry& e = cpu.tlb[kind][tlb_index(linear)];
-    return linear + (write ? e.negtag_write : e.negtag_read) <= 4096 - u64{size} ? Fill::filled : Fill::careful;
-  }
+  if (place.kind == PlaceKind::ram) return known_host(cpu, linear, size, write, kind) ? Fill::filled : Fill::careful;
   if (place.kind != PlaceKind::fault) return Fill::careful;
   if (cpu.need_heavy || group) {  // which instruction of a group faults, and with what, is seen by running them one by one
     cpu.need_heavy = false;

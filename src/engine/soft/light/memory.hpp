@@ -20,6 +20,13 @@ struct Place {
 /// for Access::write.
 Place locate(SoftCpu& cpu, u64 linear, Access access, TlbKind kind);
 
+/// Host address of [linear, linear + size) when all of it (1 to 4096 bytes) is in one page that the inline TLB knows, else null.
+inline u8* known_host(const SoftCpu& cpu, u64 linear, u64 size, bool write, TlbKind kind) {
+  const TlbEntry& e = cpu.tlb[kind][tlb_index(linear)];
+  const u64 offset = linear + (write ? e.negtag_write : e.negtag_read);
+  return offset <= 4096 - size ? reinterpret_cast<u8*>(e.host + offset) : nullptr;
+}
+
 /// The linear address of the byte `n` after `linear`, wrapped at 4 GiB outside 64-bit code.
 u64 linear_add(const SoftCpu& cpu, u64 linear, u64 n);
 

@@ -33,13 +33,6 @@ Place locate_slow(SoftCpu& cpu, u64 linear, Access access, TlbKind kind) {
   return {store_is_special ? PlaceKind::special : PlaceKind::ram, host + offset, gpa};
 }
 
-// True when [linear, linear + size) is in one page that the inline TLB knows.
-inline u8* quick(SoftCpu& cpu, u64 linear, unsigned size, bool write, TlbKind kind) {
-  const TlbEntry& e = cpu.tlb[kind][tlb_index(linear)];
-  const u64 offset = linear + (write ? e.negtag_write : e.negtag_read);
-  return offset <= 4096 - u64{size} ? reinterpret_cast<u8*>(e.host + offset) : nullptr;
-}
-
 // An access as one or two runs, each within a page.
 struct Runs {
   Place place[2];
@@ -147,7 +140,7 @@ Place locate(SoftCpu& cpu, u64 linear, Access access, TlbKind kind) {
   // marks after each store.
   const bool watch = cpu.heavy && access == Access::write;
   if (access != Access::fetch && !watch) {
-    if (u8* host = quick(cpu, linear, 1, access == Access::write, kind)) {
+    if (u8* host = known_host(cpu, linear, 1, access == Access::write, kind)) {
       return {PlaceKind::ram, host, ~0ull};
     }
   }
@@ -164,7 +157,7 @@ u8* tlb_fill(SoftCpu& cpu, u64 linear, Access access, TlbKind kind, u64* gpa, bo
 }
 
 bool mem_read(SoftCpu& cpu, u64 linear, void* out, unsigned size, TlbKind kind) {
-  if (u8* host = quick(cpu, linear, size, false, kind)) {
+  if (u8* host = known_host(cpu, linear, size, false, kind)) {
     copy_bytes(out, host, size);
     return true;
   }
@@ -172,7 +165,7 @@ bool mem_read(SoftCpu& cpu, u64 linear, void* out, unsigned size, TlbKind kind) 
 }
 
 bool mem_write(SoftCpu& cpu, u64 linear, const void* data, unsigned size, TlbKind kind) {
-  if (u8* host = cpu.heavy ? nullptr : quick(cpu, linear, size, true, kind)) {
+  if (u8* host = cpu.heavy ? nullptr : known_host(cpu, linear, size, true, kind)) {
     copy_bytes(host, data, size);
     return true;
   }
@@ -180,7 +173,7 @@ bool mem_write(SoftCpu& cpu, u64 linear, const void* data, unsigned size, TlbKin
 }
 
 bool mem_probe_write(SoftCpu& cpu, u64 linear, unsigned size, TlbKind kind) {
-  if (quick(cpu, linear, size, true, kind)) return true;
+  if (known_host(cpu, linear, size, true, kind)) return true;
   Runs runs;
   return resolve(cpu, linear, size, Access::write, kind, runs);
 }
