@@ -1,0 +1,98 @@
+// One cgroup per domain, over whatever mixture of cgroup v1 hierarchies and cgroup v2 the host has mounted. A virtual machine's
+// process and a container use the same. Sources: Linux Documentation/admin-guide/cgroup-v1, cgroup-v2.rst; how values are
+// converted: OCI Runtime Specification 1.1 config-linux.md.
+#pragma once
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/types.hpp"
+#include "container/spec/spec.hpp"
+
+namespace nagaya::cgroup {
+
+using container::Resources;
+
+/// One mounted hierarchy.
+struct Hierarchy {
+  std::string mount_point;               ///< "/sys/fs/cgroup/memory"
+  std::vector<std::string> controllers;  ///< of v1: {"memory"}; {"name=systemd"}; of v2: what its root offers
+  bool v2 = false;
+  bool writable = false;  ///< by this process, at our own group
+  std::string own;        ///< path of this process's group below the mount point ("/")
+};
+
+/// What the host has, read once from /proc/self/mountinfo and /proc/self/cgroup.
+struct Layout {
+  std::vector<Hierarchy> hierarchies;
+  /// Which hierarchy has `controller` ("memory", "cpu", "io" or "blkio" …), or nullptr.
+  [[nodiscard]] const Hierarchy* find(std::string_view controller) const;
+  [[nodiscard]] bool v2_only() const;
+};
+Result<Layout> read_layout();
+
+enum class Manager { files, systemd };
+
+struct Place {
+  std::string path;        ///< files: below each mount point; systemd: "slice:prefix:name"
+  Manager manager = Manager::files;
+  bool optional = false;   ///< rootless: go on without a cgroup where none may be made
+};
+
+struct Stats {
+  u64 cpu_ns = 0, cpu_user_ns = 0, cpu_system_ns = 0;
+  u64 throttled_periods = 0, throttled_ns = 0, periods = 0;
+  u64 memory = 0, memory_limit = 0 /* ~0: none */, memory_peak = 0, swap = 0, memory_file = 0, memory_anon = 0, memory_slab = 0;
+  u64 oom_kills = 0;
+  u64 pids = 0, pids_limit = 0;
+  struct Disk {
+    u64 major = 0, minor = 0, read_bytes = 0, write_bytes = 0, reads = 0, writes = 0;
+  };
+  std::vector<Disk> disks;
+};
+
+class Group {
+ public:
+  /// Makes the group in every hierarchy that is writable, sets `resources`, and returns it; what was made is removed on failure.
+  /// Left out of hierarchies where nothing of `resources` needs them and they are read-only; a limit whose controller is missing
+  /// is an error that names it.
+  static Result<Group> create(const Layout& layout, const Place& place, const Resources& resources);
+  /// An existing one, from what `saved` wrote.
+  static Result<Group> open(const Layout& layout, const std::string& saved);
+  /// A short text to keep in a state file.
+  [[nodiscard]] std::string saved() const;
+
+  /// Moves a process (all threads) in. 0: the caller.
+  Result<> add(pid_t pid) const;
+  /// A descriptor of the cgroup v2 folder, for clone3's CLONE_INTO_CGROUP, when v2 is the only hierarchy; -1 otherwise.
+  [[nodiscard]] int v2_fd() const;
+  Result<> set(const Resources& resources) const;
+  Result<Stats> stats() const;
+  /// All processes in it and below it.
+  Result<std::vector<pid_t>> processes() const;
+  Result<> freeze() const;  ///< returns when all are frozen
+  Result<> thaw() const;
+  [[nodiscard]] bool frozen() const;
+  /// A signal to all; SIGKILL through cgroup.kill where there is one, else frozen, signalled, thawed, until none is left.
+  Result<> kill_all(int signal) const;
+  /// Removes it and what is below it; waits a short while for ends that the kernel has not finished.
+  Result<> remove() const;
+  /// Readable when memory ran out in it (v1 eventfd, v2 memory.events inotify): for `events`. -1 when the host cannot tell.
+  Result<int> oom_watch() const;
+  /// Absolute folder in the hierarchy of `controller`, or empty.
+  [[nodiscard]] std::string folder(std::string_view controller) const;
+
+ private:
+  struct Part {
+    std::string folder;
+    std::vector<std::string> controllers;
+    bool v2 = false;
+  };
+  std::vector<Part> parts_;
+  Place place_;
+};
+
+}  // namespace nagaya::cgroup
