@@ -69,8 +69,7 @@ struct Process {
   std::optional<int> oom_score_adj;
   std::optional<Scheduler> scheduler;
   std::optional<IoPriority> io_priority;
-  std::optional<std::vector<u32>> exec_cpu_affinity_initial;  ///< 1.2
-  std::optional<std::vector<u32>> exec_cpu_affinity_final;    ///< 1.2
+  std::string cpu_affinity_initial, cpu_affinity_final;  ///< 1.2, execCPUAffinity: CPU lists ("0-3,7")
 };
 
 struct Mount {
