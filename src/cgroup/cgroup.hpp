@@ -56,6 +56,9 @@ struct Stats {
 
 class Group {
  public:
+  /// What `create` would make at `place`, without making anything: its `saved` text, written down first, lets a later command find and
+  /// remove what a killed one left. An error when a group is there already and has processes: they are not ours to kill.
+  static Result<Group> plan(const Layout& layout, const Place& place);
   /// Makes the group in every hierarchy that is writable, sets `resources`, and returns it; what was made is removed on failure.
   /// Left out of hierarchies where nothing of `resources` needs them and they are read-only; a limit whose controller is missing
   /// is an error that names it.
@@ -65,20 +68,21 @@ class Group {
   /// A short text to keep in a state file.
   [[nodiscard]] std::string saved() const;
 
-  /// Moves a process (all threads) in. 0: the caller.
+  /// Moves a process (all threads) in. 0: the caller, which must have one thread: on v1 by the file `tasks`, because a thread that moves
+  /// itself needs no lock over all forks (kernel/cgroup: cgroup_procs_write_start), which costs a grace period of RCU each.
   Result<> add(pid_t pid) const;
   /// A descriptor of the cgroup v2 folder, for clone3's CLONE_INTO_CGROUP, when v2 is the only hierarchy; -1 otherwise.
   [[nodiscard]] int v2_fd() const;
   Result<> set(const Resources& resources) const;
   Result<Stats> stats() const;
-  /// All processes in it and below it.
+  /// All processes in it and below it; none when its folders are gone.
   Result<std::vector<pid_t>> processes() const;
   Result<> freeze() const;  ///< returns when all are frozen
   Result<> thaw() const;
   [[nodiscard]] bool frozen() const;
   /// A signal to all; SIGKILL through cgroup.kill where there is one, else frozen, signalled, thawed, until none is left.
   Result<> kill_all(int signal) const;
-  /// Removes it and what is below it; waits a short while for ends that the kernel has not finished.
+  /// Removes it and what is below it; waits a short while for ends that the kernel has not finished. No error when it is gone.
   Result<> remove() const;
   /// Readable when memory ran out in it (v1 eventfd, v2 memory.events inotify): for `events`. -1 when the host cannot tell.
   Result<int> oom_watch() const;
