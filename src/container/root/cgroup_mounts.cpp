@@ -1,0 +1,86 @@
+// Cgroup file systems inside a container. With a cgroup namespace of its own the kernel shows the container's own group as the root of
+// a new mount; without one its folders are bound from the host's, so that it sees no other group either way.
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+
+#include "container/root/kernel_mounts.hpp"
+#include "container/root/mounts.hpp"
+#include "container/root/resolve.hpp"
+
+namespace nagaya::container {
+namespace {
+
+using Folder = RootRequest::CgroupFolder;
+
+std::vector<std::string> split(std::string_view list) {
+  std::vector<std::string> out;
+  while (!list.empty()) {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    out.emplace_back(list.substr(0, comma));
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  return out;
+}
+
+std::string folder_name(const Folder& group) {
+  if (group.v2) return "unified";
+  return group.controllers.starts_with("name=") ? group.controllers.substr(5) : group.controllers;
+}
+
+Result<host::Fd> group_mount(const RootRequest& request, const Folder& group, u64 attributes) {
+  if (request.new_cgroup_namespace) {
+    std::vector<std::string> options;
+    if (!group.v2) {
+      options = split(group.controllers);
+      if (group.controllers.starts_with("name=")) options.insert(options.begin(), "none");
+    }
+    auto made = new_mount(group.v2 ? "cgroup2" : "cgroup", "cgroup", options, attributes);
+    if (made) return made;
+  }
+  TRY_ASSIGN(host::Fd tree, clone_tree(AT_FDCWD, group.folder, false));
+  TRY(set_attributes(tree.get(), attributes, 0, false));
+  return tree;
+}
+
+/// One folder for each hierarchy in a small tmpfs, and links for controllers that share one: what programs look for at /sys/fs/cgroup.
+Result<> mount_hierarchies(const RootRequest& request, int root, const Mount& mount, u64 attributes) {
+  TRY_ASSIGN(const host::Fd target, mount_place(root, mount, false));
+  TRY_ASSIGN(const host::Fd base, new_mount("tmpfs", "cgroup", {"mode=755", "size=64k"}, attributes & ~static_cast<u64>(MOUNT_ATTR_RDONLY)));
+  TRY(attach(base.get(), target.get()));
+  for (const Folder& group : request.cgroups) {
+    const std::string name = folder_name(group);
+    if (::mkdirat(base.get(), name.c_str(), 0755) != 0) return fail_errno("cannot make the folder of cgroup '" + name + "'");
+    TRY_ASSIGN(const host::Fd made, group_mount(request, group, attributes));
+    TRY_ASSIGN(const host::Fd place, find_in_root(base.get(), "/" + name, false));
+    TRY(attach(made.get(), place.get()));
+    if (group.v2 || name.find(',') == std::string::npos) continue;
+    for (const std::string& controller : split(name)) (void)::symlinkat(name.c_str(), base.get(), controller.c_str());
+  }
+  return set_attributes(base.get(), attributes & MOUNT_ATTR_RDONLY, 0, false);
+}
+
+}  // namespace
+
+Result<> mount_cgroups(const RootRequest& request, int root, const Mount& mount, const MountOptions& options) {
+  const bool only_v2 = request.cgroups.size() == 1 && request.cgroups[0].v2;
+  if (mount.type == "cgroup" && !only_v2 && !request.cgroups.empty()) return mount_hierarchies(request, root, mount, options.set);
+
+  TRY_ASSIGN(const host::Fd target, mount_place(root, mount, false));
+  const auto v2 = std::ranges::find_if(request.cgroups, &Folder::v2);
+  Result<host::Fd> made = v2 != request.cgroups.end() ? group_mount(request, *v2, options.set) : new_mount("cgroup2", "cgroup", {}, options.set);
+  if (!made && (made.error().code == EPERM || made.error().code == EBUSY)) {
+    // A user namespace without a cgroup of its own sees what the host shows, read-only.
+    TRY_ASSIGN(made, clone_tree(AT_FDCWD, "/sys/fs/cgroup", true));
+    TRY(set_attributes(made->get(), options.set | MOUNT_ATTR_RDONLY, 0, true));
+  }
+  if (!made) return std::unexpected(std::move(made.error()));
+  for (const u64 flags : options.propagation) TRY(set_propagation(made->get(), flags));
+  return attach(made->get(), target.get());
+}
+
+}  // namespace nagaya::container

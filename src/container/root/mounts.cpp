@@ -1,0 +1,147 @@
+#include "container/root/mounts.hpp"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "container/root/kernel_mounts.hpp"
+#include "container/root/resolve.hpp"
+
+namespace nagaya::container {
+namespace {
+
+// Files of /proc that may be covered: what lxcfs and the like give, and nothing a runtime writes to.
+constexpr std::array proc_files = {"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat",     "/proc/swaps",
+                                   "/proc/uptime",  "/proc/loadavg",   "/proc/slabinfo", "/proc/net/dev", "/proc/sys/crypto/fips_enabled",
+                                   "/proc/sys/kernel/ns_last_pid", "/proc/pressure"};
+
+Result<host::Fd> bind_tree(const RootRequest& request, const Mount& mount, const MountOptions& options, PreparedMount& prepared) {
+  if (prepared.tree) return std::move(prepared.tree);
+  auto tree = clone_tree(AT_FDCWD, bind_source(request, mount), options.recursive);
+  if (!tree && !prepared.problem.empty()) tree.error().why += "; outside: " + prepared.problem;
+  return tree;
+}
+
+/// mount(2) takes options of any length, fsconfig(2) at most 255 bytes each (lowerdir= of many layers).
+bool too_long(const MountOptions& options) {
+  return std::ranges::any_of(options.data, [](const std::string& option) { return option.size() > 255; });
+}
+
+Result<> mount_the_old_way(const Mount& mount, const MountOptions& options, int target) {
+  std::string data;
+  for (const std::string& option : options.data) data += (data.empty() ? "" : ",") + option;
+  const std::string place = "/proc/self/fd/" + std::to_string(target);
+  if (::mount(mount.source.c_str(), place.c_str(), mount.type.c_str(), 0, data.c_str()) != 0) {
+    return fail_errno("cannot mount a file system of type '" + mount.type + "'");
+  }
+  return {};
+}
+
+/// Where the kernel refuses a new instance to a user namespace, what the host has mounted is shown instead, as far as it may be.
+Result<host::Fd> stand_in(const RootRequest& request, const Mount& mount, Error refused) {
+  const bool helps = refused.code == EPERM || refused.code == EBUSY;
+  const char* source = mount.type == "sysfs" ? "/sys" : mount.type == "mqueue" ? "/dev/mqueue" : nullptr;
+  if (helps && source != nullptr && request.new_user_namespace) return clone_tree(AT_FDCWD, source, true);
+  if (helps && mount.type == "proc") {
+    refused.hint = "a new /proc needs a PID namespace of the container's own, and a /proc of the host with nothing mounted over it";
+  }
+  return std::unexpected(std::move(refused));
+}
+
+Result<host::Fd> new_file_system(const RootRequest& request, const Mount& mount, const MountOptions& options, int target) {
+  std::vector<std::string> data = options.data;
+  if (!request.spec->linux.mount_label.empty() && mount.type != "proc" && mount.type != "sysfs" &&
+      ::access("/sys/fs/selinux/enforce", F_OK) == 0) {
+    data.push_back("context=" + request.spec->linux.mount_label);
+  }
+  if (!options.copy_up) {
+    auto made = new_mount(mount.type, mount.source, data, options.set);
+    return made ? std::move(made) : stand_in(request, mount, std::move(made.error()));
+  }
+  TRY_ASSIGN(host::Fd filled, new_mount(mount.type, mount.source, data, 0));
+  TRY(copy_up(target, filled.get()));
+  TRY(set_attributes(filled.get(), options.set, 0, false));
+  return filled;
+}
+
+Result<> set_all(int tree, const MountOptions& options, bool also_own) {
+  if (also_own) TRY(set_attributes(tree, options.set, options.clear, false));
+  TRY(set_attributes(tree, options.set_recursive, options.clear_recursive, true));
+  for (const u64 flags : options.propagation) TRY(set_propagation(tree, flags));
+  return {};
+}
+
+Result<> make_bind(const RootRequest& request, int root, const Mount& mount, const MountOptions& options, PreparedMount& prepared) {
+  TRY_ASSIGN(const host::Fd tree, bind_tree(request, mount, options, prepared));
+  if (clean_path(mount.destination) == "/proc" && file_system_of(tree.get()) != PROC_SUPER_MAGIC) {
+    return fail_errno("/proc can only be a proc file system", EPERM);
+  }
+  TRY(set_all(tree.get(), options, true));
+  TRY_ASSIGN(const host::Fd target, mount_place(root, mount, !is_folder(tree.get())));
+  return attach(tree.get(), target.get());
+}
+
+Result<> make_file_system(const RootRequest& request, int root, const Mount& mount, MountOptions options) {
+  TRY_ASSIGN(const host::Fd target, mount_place(root, mount, false));
+  // A read-only /dev still gets its devices; enter_root makes it so.
+  if (clean_path(mount.destination) == "/dev") options.set &= ~static_cast<u64>(MOUNT_ATTR_RDONLY);
+  if (too_long(options)) {
+    TRY(mount_the_old_way(mount, options, target.get()));
+    TRY_ASSIGN(const host::Fd mounted, find_in_root(root, clean_path(mount.destination)));
+    return set_all(mounted.get(), options, true);
+  }
+  TRY_ASSIGN(const host::Fd made, new_file_system(request, mount, options, target.get()));
+  TRY(set_all(made.get(), options, false));
+  return attach(made.get(), target.get());
+}
+
+}  // namespace
+
+std::string bind_source(const RootRequest& request, const Mount& mount) {
+  return mount.source.starts_with('/') ? mount.source : request.bundle + "/" + mount.source;
+}
+
+Result<host::Fd> mount_place(int root, const Mount& mount, bool file) {
+  const std::string path = clean_path(mount.destination);
+  if (path == "/") return fail_errno("nothing can be mounted on the root itself", EINVAL);
+  // A link here would make a later step write to another tree than the one it checked (CVE-2019-19921, CVE-2023-27561).
+  if (mount.type == "proc" || mount.type == "sysfs") {
+    auto plain = find_in_root(root, path, false);
+    if (plain) {
+      if (!is_folder(plain->get())) return fail_errno("'" + path + "' is not a folder", ENOTDIR);
+      return plain;
+    }
+    if (plain.error().code == ELOOP) return fail("'" + path + "' is reached through a symbolic link", "a " + mount.type + " needs a plain folder");
+  }
+  TRY_ASSIGN(host::Fd target, open_in_root(root, path, true, file));
+  if (file_system_of(target.get()) == PROC_SUPER_MAGIC && path != "/proc") {
+    const bool known = std::ranges::any_of(proc_files, [&](const char* name) { return path == name; });
+    if (!known) return fail_errno("'" + path + "' lies inside /proc", EPERM);
+  }
+  return target;
+}
+
+Result<> make_mount(const RootRequest& request, int root, const Mount& mount, PreparedMount& prepared) {
+  const MountOptions options = parse_mount_options(mount);
+  Result<> done;
+  if (mount.type == "cgroup" || mount.type == "cgroup2") {
+    done = mount_cgroups(request, root, mount, options);
+  } else if (options.bind) {
+    done = make_bind(request, root, mount, options, prepared);
+  } else {
+    done = make_file_system(request, root, mount, options);
+  }
+  if (!done) {
+    const std::string what = mount.source.empty() ? mount.type : mount.source;
+    return std::unexpected(std::move(done.error()).within("cannot mount '" + what + "' at '" + mount.destination + "'"));
+  }
+  return {};
+}
+
+}  // namespace nagaya::container
