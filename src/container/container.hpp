@@ -32,19 +32,32 @@ struct State {
   Map annotations;
   cgroup::Place cgroup;
   std::string cgroup_saved;  ///< for cgroup::Group::open; empty: none
+  bool terminal = false;     ///< its process has one
 };
 
 struct CreateOptions {
   std::string state_root, id, bundle;
   std::string console_socket;  ///< AF_UNIX path that gets the master of the terminal (SCM_RIGHTS)
+  int console_connection = -1;  ///< a connected socket instead of the path
   std::string pid_file;
   int preserve_fds = 0;  ///< descriptors 3 … 3+n-1 stay open in the container, beside $LISTEN_FDS'
   bool no_pivot = false;
   bool no_new_keyring = false;
   bool no_subreaper = true;
   cgroup::Manager manager = cgroup::Manager::files;
+  bool no_cgroup = false;        ///< --cgroup-manager=disabled
+  std::optional<bool> rootless;  ///< go on without cgroups that may not be made; unset: as this process's rights are
   std::optional<Spec> spec;  ///< instead of the bundle's config.json
 };
+
+/// The state as `state` prints it and hooks read it.
+std::string state_json(const State& state);
+/// The text of the configuration the container was made from.
+Result<std::string> configuration(const std::string& state_root, const std::string& id);
+/// Processes in it, as this namespace numbers them.
+Result<std::vector<pid_t>> processes(const std::string& state_root, const std::string& id);
+/// Its cgroup; an error when it has none.
+Result<cgroup::Group> group_of(const State& state);
 
 /// Makes everything up to the point where only `start` is missing. On failure nothing is left.
 Result<State> create(const CreateOptions& options);

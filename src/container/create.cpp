@@ -1,0 +1,282 @@
+// create: everything up to the point where only `start` is missing.
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+
+#include "base/scope.hpp"
+#include "container/channel.hpp"
+#include "container/console.hpp"
+#include "container/gate.hpp"
+#include "container/hooks.hpp"
+#include "container/id_map.hpp"
+#include "container/init.hpp"
+#include "container/spec/parse.hpp"
+#include "container/pid_file.hpp"
+#include "container/status.hpp"
+#include "container/teardown.hpp"
+#include "container/warning.hpp"
+
+namespace nagaya::container {
+namespace {
+
+std::string now_text() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  tm parts{};
+  ::gmtime_r(&now.tv_sec, &parts);
+  char text[64];
+  const std::size_t length = ::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  std::string fraction = std::to_string(1'000'000'000 + now.tv_nsec);
+  return std::string(text, length) + "." + fraction.substr(1) + "Z";
+}
+
+Result<std::string> absolute(const std::string& path) {
+  char buffer[PATH_MAX];
+  if (::realpath(path.empty() ? "." : path.c_str(), buffer) == nullptr) return fail_errno("cannot find bundle '" + path + "'");
+  return std::string(buffer);
+}
+
+/// The configuration as text (it is kept beside the state) and as types.
+struct Configuration {
+  std::string text;
+  Spec spec;
+};
+
+Result<Configuration> read_configuration(const CreateOptions& options, const std::string& bundle) {
+  Configuration out;
+  if (options.spec) {
+    out.spec = *options.spec;
+    out.text = write_spec(out.spec);
+  } else {
+    TRY_ASSIGN(const std::vector<u8> bytes, host::read_file(bundle + "/config.json", bundle_limit));
+    out.text.assign(bytes.begin(), bytes.end());
+    auto spec = parse_spec(out.text);
+    if (!spec) return std::unexpected(std::move(spec.error()).within("'" + bundle + "/config.json'"));
+    out.spec = std::move(*spec);
+  }
+  if (out.spec.root_path.empty()) return fail("the configuration has no root.path");
+  return out;
+}
+
+Result<> check(const CreateOptions& options, const Spec& spec, const NamespacePlan& namespaces) {
+  const bool terminal = spec.process && spec.process->terminal;
+  if (terminal && options.console_socket.empty() && options.console_connection < 0) {
+    return fail("the process has a terminal and nobody takes its other end", "", "give --console-socket");
+  }
+  if (!terminal && !options.console_socket.empty()) return fail("a console socket is of no use: process.terminal is false");
+  const bool own_user = namespaces.is_fresh(NamespaceKind::user);
+  if (own_user && (spec.linux.uid_mappings.empty() || spec.linux.gid_mappings.empty())) {
+    return fail("a new user namespace needs linux.uidMappings and linux.gidMappings");
+  }
+  if (!own_user && !namespaces.joins(NamespaceKind::user)) {
+    if (!spec.linux.uid_mappings.empty() || !spec.linux.gid_mappings.empty()) {
+      return fail("id mappings are given without a user namespace");
+    }
+    if (::geteuid() != 0) return fail("a container without root needs a user namespace in its configuration");
+  }
+  if (!namespaces.is_fresh(NamespaceKind::time) && (spec.linux.monotonic_offset || spec.linux.boottime_offset)) {
+    return fail("time offsets are given without a new time namespace");
+  }
+  const auto own = [&](NamespaceKind kind) { return namespaces.is_fresh(kind) || namespaces.joins(kind); };
+  if (!spec.hostname.empty() && !own(NamespaceKind::uts)) return fail("a host name is given without a UTS namespace");
+  if (!spec.domainname.empty() && !own(NamespaceKind::uts)) return fail("a domain name is given without a UTS namespace");
+  return {};
+}
+
+void describe_root(const std::string& bundle, const Spec& spec, const NamespacePlan& namespaces, const CreateOptions& options,
+                   const cgroup::Layout& layout, const cgroup::Group* group, RootRequest* root) {
+  root->spec = &spec;
+  root->bundle = bundle;
+  root->new_mount_namespace = namespaces.is_fresh(NamespaceKind::mount);
+  root->new_user_namespace = namespaces.is_fresh(NamespaceKind::user);
+  root->new_cgroup_namespace = namespaces.is_fresh(NamespaceKind::cgroup);
+  root->no_pivot = options.no_pivot;
+  if (group == nullptr) return;
+  for (const cgroup::Hierarchy& hierarchy : layout.hierarchies) {
+    std::string names;
+    for (const std::string& name : hierarchy.controllers) names += (names.empty() ? "" : ",") + name;
+    const std::string folder = group->folder(hierarchy.controllers.empty() ? "" : hierarchy.controllers[0]);
+    if (!folder.empty()) root->cgroups.push_back({names, folder, hierarchy.v2});
+  }
+}
+
+/// The first process, made by a helper that joins other namespaces before; its number outside.
+Result<pid_t> make_through_helper(InitPlan& plan, u64 flags) {
+  TRY_ASSIGN(const pid_t helper, clone_process(0));
+  if (helper == 0) {
+    plan.command.reset();
+    plan.folder->forget();
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const auto work = [&plan, flags]() -> Result<> {
+      constexpr unsigned late = CLONE_NEWUSER | CLONE_NEWNS;
+      const bool other_user = plan.namespaces.joins(NamespaceKind::user) || plan.namespaces.is_fresh(NamespaceKind::user);
+      TRY(plan.namespaces.join(~late, other_user));
+      TRY(plan.namespaces.join(CLONE_NEWUSER, false));
+      TRY(plan.namespaces.join(CLONE_NEWPID, false));
+      TRY_ASSIGN(const pid_t pid, clone_process(flags | CLONE_PARENT));
+      if (pid == 0) run_init(plan);
+      return send(plan.channel.get(), Word::pid, std::to_string(pid));
+    };
+    if (auto done = work(); !done) send_error(plan.channel.get(), done.error());
+    ::_exit(0);
+  }
+  // Its word is in the socket once it has ended; waiting for the word alone would never end if it was killed.
+  while (::waitpid(helper, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  plan.channel.reset();
+  TRY_ASSIGN(const std::string pid, expect(plan.command.get(), Word::pid, "the helper"));
+  return std::atoi(pid.c_str());
+}
+
+Result<pid_t> make_first_process(InitPlan& plan) {
+  const u64 flags = plan.namespaces.fresh() & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS);
+  if (plan.namespaces.needs_helper()) return make_through_helper(plan, flags);
+  TRY_ASSIGN(const pid_t pid, clone_process(flags));
+  if (pid == 0) run_init(plan);
+  plan.channel.reset();
+  return pid;
+}
+
+/// The command's side of the creation, after the first process is there.
+Result<> bring_up(InitPlan& plan, const cgroup::Place& place, pid_t pid) {
+  const Spec& spec = *plan.spec;
+  Record& record = *plan.record;
+  const bool own_user = plan.namespaces.is_fresh(NamespaceKind::user);
+  const bool other_user = own_user || plan.namespaces.joins(NamespaceKind::user);
+  if (!record.cgroup_saved.empty()) {
+    TRY_ASSIGN(const cgroup::Group group, cgroup::Group::create(*plan.layout, place, spec.linux.resources.value_or(Resources{})));
+    record.cgroup_saved = group.saved();
+    // A process in another user namespace may not write the outside's cgroup files.
+    if (other_user) TRY(group.add(pid));
+  }
+  if (own_user) TRY(write_id_maps(pid, spec.linux.uid_mappings, spec.linux.gid_mappings));
+  if (other_user && spec.process && spec.process->oom_score_adj) {
+    TRY_ASSIGN(const host::Fd file, host::Fd::open("/proc/" + std::to_string(pid) + "/oom_score_adj", O_WRONLY));
+    const std::string text = std::to_string(*spec.process->oom_score_adj);
+    if (::write(file.get(), text.data(), text.size()) < 0) warn("the OOM score adjustment " + text + " was refused");
+  }
+  const auto identity = identify(pid);
+  if (!identity) return fail("the container's first process ended before it was ready");
+  record.process = *identity;
+  TRY(send(plan.command.get(), Word::go, write_go(pid, record.cgroup_saved)));
+  TRY_ASSIGN(auto answer, receive(plan.command.get()));
+  if (answer && answer->word == Word::hooks) {
+    const std::string state = state_json(record, Status::creating, pid);
+    TRY(run_hooks(spec.hooks.prestart, "prestart", state));
+    TRY(run_hooks(spec.hooks.create_runtime, "createRuntime", state));
+    TRY(send(plan.command.get(), Word::go));
+    TRY_ASSIGN(answer, receive(plan.command.get()));
+  }
+  if (!answer || answer->word != Word::ready) return fail("the container's first process ended before it was ready");
+  return {};
+}
+
+}  // namespace
+
+Result<State> create(const CreateOptions& options) {
+  TRY_ASSIGN(const std::string bundle, absolute(options.bundle));
+  TRY_ASSIGN(const Configuration configuration, read_configuration(options, bundle));
+  const Spec& spec = configuration.spec;
+  InitPlan plan;
+  TRY_ASSIGN(plan.namespaces, NamespacePlan::make(spec.linux.namespaces));
+  TRY(check(options, spec, plan.namespaces));
+
+  bool leftover = false;
+  TRY_ASSIGN(Folder folder, Folder::claim(options.state_root, options.id, &leftover));
+  if (leftover) {
+    if (const auto old = folder.load()) TRY(tear_down(*old));
+  }
+  Record record;
+  record.id = options.id;
+  record.bundle = bundle;
+  record.rootfs = spec.root_path[0] == '/' ? spec.root_path : bundle + "/" + spec.root_path;
+  record.created = now_text();
+  record.annotations = spec.annotations;
+  record.terminal = spec.process && spec.process->terminal;
+  for (const Namespace& item : spec.linux.namespaces) record.namespaces.push_back(item.kind);
+  record.cgroup = {spec.linux.cgroups_path.empty() ? "/" + options.id : spec.linux.cgroups_path, options.manager,
+                   options.rootless.value_or(rootless())};
+
+  bool hooks_began = false;
+  pid_t pid = 0;
+  Undo undo;
+  undo.add([&] {
+    if (pid > 0) {
+      ::kill(pid, SIGKILL);
+      while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+      }
+    }
+    if (auto done = tear_down(record); !done) warn(done.error().message());
+    if (hooks_began) run_late_hooks(spec.hooks.poststop, "poststop", state_json(record, Status::stopped, 0));
+    if (auto done = folder.remove(); !done) warn(done.error().message());
+  });
+
+  // Written down first, made then: a kill from here on leaves nothing that cannot be found.
+  std::optional<cgroup::Layout> layout;
+  std::optional<cgroup::Group> planned;
+  if (!options.no_cgroup) {
+    TRY_ASSIGN(layout, cgroup::read_layout());
+    TRY_ASSIGN(planned, cgroup::Group::plan(*layout, record.cgroup));
+    record.cgroup_saved = planned->saved();
+  }
+  TRY(folder.save(record));
+  TRY(folder.write("config.json", configuration.text));
+
+  plan.spec = &spec;
+  plan.options = &options;
+  plan.layout = layout ? &*layout : nullptr;
+  plan.record = &record;
+  plan.folder = &folder;
+  describe_root(bundle, spec, plan.namespaces, options, layout.value_or(cgroup::Layout{}), planned ? &*planned : nullptr, &plan.root);
+  TRY_ASSIGN(plan.mounts, prepare_mounts(plan.root));
+  std::optional<SeccompProgram> seccomp;
+  if (spec.process) {
+    plan.launch.process = &*spec.process;
+    plan.launch.preserve_fds = options.preserve_fds;
+    plan.launch.listen_fds = inherited_listen_fds();
+    plan.launch.adjust_oom = !plan.namespaces.is_fresh(NamespaceKind::user) && !plan.namespaces.joins(NamespaceKind::user);
+    if (spec.linux.seccomp) {
+      TRY_ASSIGN(seccomp, SeccompProgram::compile(*spec.linux.seccomp));
+      plan.launch.seccomp = &*seccomp;
+      if (seccomp->wants_listener() && !spec.linux.seccomp->listener_path.empty()) {
+        TRY_ASSIGN(plan.seccomp_agent, host::Fd::connect_unix(spec.linux.seccomp->listener_path));
+      }
+    }
+  }
+  if (options.console_connection >= 0) {
+    TRY_ASSIGN(plan.console, host::Fd::duplicate(options.console_connection));
+  } else if (!options.console_socket.empty()) {
+    TRY_ASSIGN(plan.console, connect_console(options.console_socket));
+  }
+  TRY_ASSIGN(plan.gate, make_gate(folder));
+  TRY_ASSIGN(auto ends, channel());
+  plan.command = std::move(ends.first);
+  plan.channel = std::move(ends.second);
+
+  hooks_began = !spec.hooks.prestart.empty() || !spec.hooks.create_runtime.empty() || !spec.hooks.create_container.empty();
+  TRY_ASSIGN(pid, make_first_process(plan));
+  TRY(bring_up(plan, record.cgroup, pid));
+  record.phase = Record::Phase::created;
+  TRY(folder.save(record));
+  TRY(write_pid_file(options.pid_file, pid));
+  TRY(send(plan.command.get(), Word::go));
+  undo.commit();
+
+  State state = describe(record);
+  state.status = Status::created;
+  state.pid = pid;
+  return state;
+}
+
+}  // namespace nagaya::container

@@ -1,0 +1,37 @@
+#include "oci/commands.hpp"
+
+#include "host/fd.hpp"
+
+namespace nagaya::oci {
+namespace {
+
+constexpr Command table[] = {
+    {"create", create_command, true, "[-b BUNDLE] [--console-socket PATH] [--pid-file PATH] ID", "make a container, ready to start"},
+    {"start", start_command, false, "ID", "start a created container"},
+    {"state", state_command, false, "ID", "print its state as JSON"},
+    {"kill", kill_command, false, "[-a] ID [SIGNAL]", "send a signal (SIGTERM) to its first process, or to all"},
+    {"delete", delete_command, false, "[-f] ID", "remove a stopped container (-f: any)"},
+    {"run", run_command, true, "[-d] [--keep] [-b BUNDLE] ID", "create, start, wait, delete"},
+    {"exec", exec_command, true, "[-t] [-d] [-e K=V] [-u UID[:GID]] [--cwd DIR] [-p FILE] ID COMMAND…", "run one more process inside"},
+    {"ps", ps_command, false, "[-f table|json] ID [PS-OPTION…]", "list its processes"},
+    {"list", list_command, false, "[-q] [-f table|json]", "list containers"},
+    {"pause", pause_command, false, "ID", "stop all its processes for a while"},
+    {"resume", resume_command, false, "ID", "let them go on"},
+    {"update", update_command, false, "[--resources FILE] [--memory N] … ID", "change its limits"},
+    {"events", events_command, false, "[--stats] [--interval 5s] ID", "print statistics and out-of-memory events as JSON"},
+    {"spec", spec_command, false, "[-b BUNDLE] [--rootless]", "write a config.json to begin with"},
+    {"features", features_command, false, "", "print what this runtime can do as JSON"},
+};
+
+}  // namespace
+
+std::span<const Command> commands() { return table; }
+
+Result<> print(std::string_view text) { return host::write_all(1, text); }
+
+Result<std::string> only_argument(const std::vector<std::string>& arguments, const char* what) {
+  if (arguments.size() != 1) return fail("exactly one argument is needed: " + std::string(what));
+  return arguments[0];
+}
+
+}  // namespace nagaya::oci
