@@ -21,6 +21,8 @@
 
 #include "base/log.hpp"
 #include "base/scope.hpp"
+#include "net/inside.hpp"
+#include "net/mac.hpp"
 #include "net/tool.hpp"
 
 namespace nagaya::net {
@@ -109,6 +111,23 @@ Result<std::pair<host::Fd, std::string>> make_tap() {
   return std::pair{std::move(tap), std::string(request.ifr_name)};
 }
 
+/// Two cards back to back, one in the container's namespace; they go with it.
+Result<> make_pair(const Network& network, const Lease& lease, pid_t container, const std::string& card) {
+  const std::string mtu = std::to_string(network.effective_mtu());
+  // Part of the address makes the name: the bridge has one card of that address at most.
+  const Mac mac = parse_mac(lease.mac).value_or(Mac{});
+  const std::string ours = fmt::format("nyv{:02x}{:02x}{:02x}{:02x}{:02x}", mac[1], mac[2], mac[3], mac[4], mac[5]);
+  if (::if_nametoindex(ours.c_str()) != 0) (void)run_tool("ip", {"link", "del", ours});  // of a container that is just going away
+  TRY(run_tool("ip", {"link", "add", ours, "mtu", mtu, "type", "veth", "peer", "name", card, "netns", std::to_string(container)}));
+  ScopeExit undo([&] { (void)run_tool("ip", {"link", "del", ours}); });
+  TRY(run_tool("ip", {"link", "set", ours, "master", bridge_name(network), "up"}));
+  TRY(configure_inside(container, {.name = card, .mac = mac, .mtu = network.effective_mtu(), .address = lease.address,
+                                   .prefix = network.subnet.prefix,
+                                   .gateway = network.internal ? std::optional<Ip4>() : network.gateway()}));
+  undo.release();
+  return {};
+}
+
 /// A socket bound to a published port: packets are translated before they reach it.
 Result<host::Fd> reserve(const PortSpec& spec) {
   host::Fd fd(::socket(AF_INET, (spec.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0));
@@ -178,7 +197,8 @@ Result<> bridge_down(const Network& network, const std::string& folder) {
   return {};
 }
 
-Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease) {
+Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, pid_t container,
+                                                const std::string& card) {
   TRY_ASSIGN(const host::Fd lock, lock_folder(folder));
   if (::if_nametoindex(bridge_name(network).c_str()) == 0) {
     TRY(bring_up(network, folder));
@@ -198,8 +218,14 @@ Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const st
     TRY_ASSIGN(host::Fd fd, reserve(spec));
     reserved.push_back(std::move(fd));
   }
-  TRY_ASSIGN(auto tap, make_tap());
-  TRY(run_tool("ip", {"link", "set", tap.second, "master", bridge_name(network), "mtu", std::to_string(network.effective_mtu()), "up"}));
+  host::Fd tap;
+  if (container != 0) {
+    TRY(make_pair(network, lease, container, card));
+  } else {
+    TRY_ASSIGN(auto made, make_tap());
+    TRY(run_tool("ip", {"link", "set", made.second, "master", bridge_name(network), "mtu", std::to_string(network.effective_mtu()), "up"}));
+    tap = std::move(made.first);
+  }
   std::string file = lease.mac;
   std::ranges::replace(file, ':', '-');
   const std::string path = folder + "/leases/" + file;
@@ -209,7 +235,7 @@ Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const st
   TRY(host::write_all(held.get(), lease.to_json()));
   TRY(refresh(network, folder));
   forget.release();
-  return std::make_unique<BridgePort>(network, folder, std::move(lease), std::move(held), std::move(tap.first), std::move(reserved));
+  return std::make_unique<BridgePort>(network, folder, std::move(lease), std::move(held), std::move(tap), std::move(reserved));
 }
 
 BridgePort::BridgePort(Network network, std::string folder, Lease lease, host::Fd lock, host::Fd tap, std::vector<host::Fd> reserved)

@@ -16,7 +16,7 @@ class BridgePort {
   BridgePort(const BridgePort&) = delete;
   BridgePort& operator=(const BridgePort&) = delete;
   [[nodiscard]] const Lease& lease() const { return lease_; }
-  /// The tap device, opened with IFF_VNET_HDR. It lives as long as its descriptors.
+  /// The tap device, opened with IFF_VNET_HDR. It lives as long as its descriptors. None for a container.
   [[nodiscard]] host::Fd& tap() { return tap_; }
 
  private:
@@ -33,7 +33,9 @@ Result<> bridge_possible();
 Result<> bridge_up(const Network& network, const std::string& folder);
 /// Removes all of them. Error: machines are on it.
 Result<> bridge_down(const Network& network, const std::string& folder);
-/// Puts a machine on it.
-Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease);
+/// Puts a machine on it, or a container: then one end of a pair of cards appears, configured, as `card` in the network namespace of the
+/// process `container`, and there is no tap.
+Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, pid_t container = 0,
+                                                const std::string& card = {});
 
 }  // namespace nagaya::net

@@ -9,13 +9,15 @@
 #include <cerrno>
 
 #include "net/hello.hpp"
+#include "net/inside.hpp"
+#include "net/mac.hpp"
 
 namespace nagaya::net {
 namespace {
 
 constexpr int patience_ms = 10'000;
 // Descriptors of nagaya-net.
-constexpr int port_fd = 3, status_fd = 4;
+constexpr int port_fd = 3, status_fd = 4, splice_fd = 5;
 
 std::vector<std::string> server_args(const Network& network) {
   std::vector<std::string> out = {"--mtu", std::to_string(network.effective_mtu()), "--status-fd", std::to_string(status_fd)};
@@ -58,6 +60,28 @@ Result<Welcome> greet(int socket, const JoinRequest& request) {
       return welcome;
     }
   }
+}
+
+Ip4 dns_of(const Network& network) { return network.driver == Driver::user ? network.subnet.at(3) : network.gateway(); }
+
+/// A container's end of a link: a tap in its namespace, and a process between the two.
+Result<> move_inside(const JoinRequest& request, const std::string& program, Joined& joined) {
+  CardInside card{.name = request.card, .mtu = joined.mtu};
+  const auto mac = parse_mac(request.mac);
+  if (!mac) return fail(fmt::format("'{}' is no address of a network card", request.mac));
+  card.mac = *mac;
+  if (!joined.address.empty()) {
+    const std::size_t slash = joined.address.find('/');
+    TRY_ASSIGN(card.address, Ip4::parse(joined.address.substr(0, slash)));
+    card.prefix = request.network.subnet.prefix;
+    card.gateway = request.network.gateway();
+  }
+  TRY_ASSIGN(const host::Fd tap, make_tap_inside(request.container, card));
+  host::SpawnOptions options{.program = program, .fds = {{tap.get(), port_fd}, {joined.link.get(), splice_fd}}, .new_session = true};
+  options.args = {"--splice-fd", std::to_string(port_fd), "--splice-fd", std::to_string(splice_fd), "--status-fd", std::to_string(status_fd)};
+  TRY_ASSIGN(joined.pump, start_server(std::move(options)));
+  joined.link.reset();
+  return {};
 }
 
 Result<Joined> join_own(const JoinRequest& request, const std::string& program) {
@@ -119,15 +143,24 @@ Result<Joined> join(const NetworkStore& store, const JoinRequest& request, const
     case Driver::bridge: {
       TRY_ASSIGN(const std::string folder, store.runtime_folder(request.network.name));
       Joined out{.mtu = request.network.effective_mtu()};
-      TRY_ASSIGN(out.bridge_port, bridge_join(request.network, folder, {.mac = request.mac, .name = request.name, .publish = request.publish}));
+      TRY_ASSIGN(out.bridge_port, bridge_join(request.network, folder, {.mac = request.mac, .name = request.name, .publish = request.publish},
+                                              request.container, request.card));
       out.link = std::move(out.bridge_port->tap());
       out.address = fmt::format("{}/{}", out.bridge_port->lease().address.text(), request.network.subnet.prefix);
+      out.gateway = request.network.gateway().text();
+      out.dns = dns_of(request.network).text();
       return out;
     }
     case Driver::user:
-      if (request.network.own()) return join_own(request, program);
-      [[fallthrough]];
-    case Driver::isolated: return join_shared(store, request, program);
+    case Driver::isolated: {
+      TRY_ASSIGN(Joined out, request.network.own() ? join_own(request, program) : join_shared(store, request, program));
+      if (request.network.driver == Driver::user) {
+        out.gateway = request.network.gateway().text();
+        out.dns = dns_of(request.network).text();
+      }
+      if (request.container != 0) TRY(move_inside(request, program, out));
+      return out;
+    }
   }
   return fail("no such driver");
 }

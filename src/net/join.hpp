@@ -17,14 +17,19 @@ struct JoinRequest {
   std::string mac;   ///< of the card
   std::string name;  ///< of the machine, as host name; may be empty
   std::vector<PortSpec> publish{};
+  /// A container: the card appears, configured, in the network namespace of this process; 0: a machine.
+  pid_t container = 0;
+  std::string card = "eth0";  ///< its name there
 };
 
 /// A card's place on a network, held by whoever started the machine until it has ended.
 struct Joined {
-  host::Fd link{};  ///< the other end of the card: give it to the machine's process, then close it
+  host::Fd link{};  ///< the other end of the card: give it to the machine's process, then close it; none for a container
   unsigned mtu = 0;
   std::string address{};  ///< "10.0.2.15/24" when the network gives one
+  std::string gateway{}, dns{};  ///< of networks that have one
   std::optional<host::Process> own_process{};  ///< a nagaya-net for this card alone; ends with its machine
+  std::optional<host::Process> pump{};         ///< between a container's tap and the network's socket; ends with either
   std::unique_ptr<BridgePort> bridge_port{};
   host::Fd membership{};  ///< a shared lock: the network is in use
 };

@@ -10,7 +10,9 @@
 #include "host/confine.hpp"
 #include "host/jail.hpp"
 #include "host/signal.hpp"
+#include "net/link.hpp"
 #include "netd/options.hpp"
+#include "netd/splice.hpp"
 
 namespace {
 
@@ -41,9 +43,25 @@ Result<> give_up_rights(bool gateway) {
   return host::enter_jail({.network = gateway, .threads = false, .write_files = false});
 }
 
+Result<> ready(int status_fd) {
+  if (status_fd < 0) return {};
+  const host::Fd status(status_fd);
+  return host::write_all(status.get(), "ready\n");
+}
+
+Result<> splice(const netd::Options& options, int stop_fd) {
+  TRY_ASSIGN(auto first, net::adopt_link(host::Fd(options.splice_fds[0])));
+  TRY_ASSIGN(auto second, net::adopt_link(host::Fd(options.splice_fds[1])));
+  TRY(give_up_rights(false));
+  TRY(ready(options.status_fd));
+  netd::splice_links(*first, *second, stop_fd);
+  return {};
+}
+
 Result<> serve(netd::Options& options) {
   host::ignore_sigpipe();
   TRY_ASSIGN(const host::SignalFd signals, host::SignalFd::create({SIGINT, SIGTERM, SIGHUP}));
+  if (!options.splice_fds.empty()) return splice(options, signals.fd());
   TRY_ASSIGN(auto server, netd::Server::create(options.server));
   for (const int fd : options.port_fds) TRY(server->add_port(host::Fd(fd)));
   if (!options.listen.empty()) {
@@ -52,10 +70,7 @@ Result<> serve(netd::Options& options) {
     server->listen(std::move(listener));
   }
   TRY(give_up_rights(options.server.gateway.has_value()));
-  if (options.status_fd >= 0) {
-    const host::Fd status(options.status_fd);
-    TRY(host::write_all(status.get(), "ready\n"));
-  }
+  TRY(ready(options.status_fd));
   server->run(signals.fd());
   return {};
 }

@@ -14,6 +14,7 @@ Result<Options> parse_options(int argc, char** argv) {
   bool user = false, no_ip6 = false, no_loopback = false;
   unsigned mtu = 0;
   app.add_option("--port-fd", out.port_fds, "connected SOCK_SEQPACKET socket of a machine (repeatable)")->check(CLI::NonNegativeNumber);
+  app.add_option("--splice-fd", out.splice_fds, "two taps or sockets (given twice) that are joined to each other; nothing else is done")->check(CLI::NonNegativeNumber);
   app.add_option("--listen", out.listen, "UNIX SOCK_SEQPACKET socket at which machines join");
   app.add_option("--status-fd", out.status_fd, "descriptor that gets one line: 'ready', or why not")->check(CLI::NonNegativeNumber);
   app.add_option("--idle", out.server.idle_seconds, "with --listen: seconds without a machine after which it ends")->check(CLI::Range(0, 86400));
@@ -28,6 +29,10 @@ Result<Options> parse_options(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     if (app.exit(error) != 0) return fail("bad usage", error.what());
     out.help = true;
+    return out;
+  }
+  if (!out.splice_fds.empty()) {
+    if (out.splice_fds.size() != 2 || !out.port_fds.empty() || !out.listen.empty() || user) return fail("--splice-fd", "it is given twice, and alone");
     return out;
   }
   if (out.port_fds.empty() && out.listen.empty()) return fail("nobody could use this network", "neither --port-fd nor --listen is given");

@@ -12,6 +12,7 @@ struct Options {
   ServerConfig server{};
   std::vector<int> port_fds{};
   std::string listen{};
+  std::vector<int> splice_fds{};  ///< two links that are joined, and nothing else
   int status_fd = -1;
   bool help = false;  ///< it was asked for, and printed
 };

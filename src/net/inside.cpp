@@ -1,0 +1,186 @@
+#include "net/inside.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <net/route.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <functional>
+
+namespace nagaya::net {
+namespace {
+
+ifreq request_for(const std::string& name) {
+  ifreq out{};
+  std::memcpy(out.ifr_name, name.data(), std::min<std::size_t>(name.size(), IFNAMSIZ - 1));
+  return out;
+}
+
+sockaddr address_of(Ip4 address) {
+  sockaddr_in in{};
+  in.sin_family = AF_INET;
+  in.sin_addr.s_addr = htonl(address.value);
+  sockaddr out{};
+  std::memcpy(&out, &in, sizeof out);
+  return out;
+}
+
+Result<> bring_up(int socket, const std::string& name) {
+  ifreq request = request_for(name);
+  if (::ioctl(socket, SIOCGIFFLAGS, &request) != 0) return fail_errno(fmt::format("there is no card '{}'", name));
+  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
+  if (::ioctl(socket, SIOCSIFFLAGS, &request) != 0) return fail_errno(fmt::format("cannot bring up '{}'", name));
+  return {};
+}
+
+Result<> configure(const CardInside& card) {
+  const host::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return fail_errno("cannot make a socket");
+  TRY(bring_up(socket.get(), "lo"));
+  const auto set = [&](unsigned long what, ifreq request, const char* name) -> Result<> {
+    if (::ioctl(socket.get(), what, &request) != 0) return fail_errno(fmt::format("cannot set the {} of '{}'", name, card.name));
+    return {};
+  };
+  ifreq request = request_for(card.name);
+  request.ifr_mtu = static_cast<int>(card.mtu);
+  TRY(set(SIOCSIFMTU, request, "MTU"));
+  request = request_for(card.name);
+  request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+  std::memcpy(request.ifr_hwaddr.sa_data, card.mac.data(), card.mac.size());
+  TRY(set(SIOCSIFHWADDR, request, "address"));
+  if (card.address) {
+    request = request_for(card.name);
+    request.ifr_addr = address_of(*card.address);
+    TRY(set(SIOCSIFADDR, request, "IP address"));
+    request = request_for(card.name);
+    request.ifr_netmask = address_of({card.prefix == 0 ? 0 : ~u32{0} << (32 - card.prefix)});
+    TRY(set(SIOCSIFNETMASK, request, "netmask"));
+  }
+  TRY(bring_up(socket.get(), card.name));
+  if (card.gateway) {
+    rtentry route{};
+    route.rt_dst = address_of({0});
+    route.rt_genmask = address_of({0});
+    route.rt_gateway = address_of(*card.gateway);
+    route.rt_flags = RTF_UP | RTF_GATEWAY;
+    if (::ioctl(socket.get(), SIOCADDRT, &route) != 0 && errno != EEXIST) return fail_errno("cannot set the default route");
+  }
+  return {};
+}
+
+Result<host::Fd> open_tap(const CardInside& card) {
+  TRY_ASSIGN(host::Fd tap, host::Fd::open("/dev/net/tun", O_RDWR | O_NONBLOCK));
+  ifreq request = request_for(card.name);
+  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  if (::ioctl(tap.get(), TUNSETIFF, &request) != 0) return fail_errno(fmt::format("cannot make the card '{}'", card.name));
+  return tap;
+}
+
+void send_fd(int socket, int fd) {
+  char byte = 'F';
+  iovec part{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  (void)::sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+/// What the child says: 'F' with a descriptor, 'D' for done, else 'E' and the error's text.
+Result<host::Fd> answer_of(int socket) {
+  std::string text(4096, '\0');
+  iovec part{text.data(), text.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t got;
+  do got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  while (got < 0 && errno == EINTR);
+  if (got <= 0) return fail("cannot set up the container's network", "the process that does it ended early");
+  host::Fd out;
+  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    out = host::Fd(fd);
+  }
+  if (text[0] == 'E') return fail("cannot set up the container's network", text.substr(1, static_cast<std::size_t>(got) - 1));
+  return out;
+}
+
+Result<> enter(pid_t pid) {
+  // Opened before the first step: afterwards this process may lack the right.
+  TRY_ASSIGN(const host::Fd network, host::Fd::open(fmt::format("/proc/{}/ns/net", pid), O_RDONLY));
+  TRY_ASSIGN(const host::Fd user, host::Fd::open(fmt::format("/proc/{}/ns/user", pid), O_RDONLY));
+  if (::setns(network.get(), CLONE_NEWNET) == 0) return {};
+  // EINVAL: it is the one we are in.
+  if (::setns(user.get(), CLONE_NEWUSER) != 0 && errno != EINVAL) return fail_errno("cannot join the user namespace");
+  if (::setns(network.get(), CLONE_NEWNET) != 0) return fail_errno("cannot join the network namespace");
+  return {};
+}
+
+Result<host::Fd> inside(pid_t pid, const std::function<Result<host::Fd>()>& work) {
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("cannot make a socket");
+  const host::Fd ours(pair[0]);
+  host::Fd theirs(pair[1]);
+  const pid_t child = ::fork();
+  if (child < 0) return fail_errno("cannot start a process");
+  if (child == 0) {
+    auto done = enter(pid);
+    Result<host::Fd> result = done ? work() : Result<host::Fd>(std::unexpected(done.error()));
+    if (!result) {
+      const std::string text = "E" + result.error().message();
+      (void)::send(theirs.get(), text.data(), text.size(), MSG_NOSIGNAL);
+    } else if (*result) {
+      send_fd(theirs.get(), result->get());
+    } else {
+      (void)::send(theirs.get(), "D", 1, MSG_NOSIGNAL);
+    }
+    ::_exit(0);
+  }
+  theirs.reset();
+  auto out = answer_of(ours.get());
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<host::Fd> make_tap_inside(pid_t pid, const CardInside& card) {
+  return inside(pid, [&]() -> Result<host::Fd> {
+    TRY_ASSIGN(host::Fd tap, open_tap(card));
+    TRY(configure(card));
+    return tap;
+  });
+}
+
+Result<> configure_inside(pid_t pid, const CardInside& card) {
+  TRY(inside(pid, [&]() -> Result<host::Fd> {
+    TRY(configure(card));
+    return host::Fd();
+  }));
+  return {};
+}
+
+}  // namespace nagaya::net

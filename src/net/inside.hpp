@@ -1,0 +1,30 @@
+// Network cards inside another network namespace: a container's. What is done there is done by a child that joins the namespaces (the
+// owning user namespace first) and ends: the caller's own namespaces stay as they are.
+#pragma once
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+
+#include "host/fd.hpp"
+#include "net/ip.hpp"
+#include "net/mac.hpp"
+
+namespace nagaya::net {
+
+struct CardInside {
+  std::string name = "eth0";
+  Mac mac{};
+  unsigned mtu = 1500;
+  std::optional<Ip4> address{};
+  unsigned prefix = 24;
+  std::optional<Ip4> gateway{};  ///< where the default route leads
+};
+
+/// Makes a tap of that name in the network namespace of `pid`, with a packet header as net/wire.hpp says, and configures it as
+/// configure_inside does. The card lives as long as its descriptor.
+Result<host::Fd> make_tap_inside(pid_t pid, const CardInside& card);
+/// Address, size, route and state of a card that is there; loopback is brought up, too.
+Result<> configure_inside(pid_t pid, const CardInside& card);
+
+}  // namespace nagaya::net
