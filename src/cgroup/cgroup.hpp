@@ -11,6 +11,7 @@
 #include "base/result.hpp"
 #include "base/types.hpp"
 #include "container/spec/spec.hpp"
+#include "host/fd.hpp"
 
 namespace nagaya::cgroup {
 
@@ -21,11 +22,11 @@ struct Hierarchy {
   std::string mount_point;               ///< "/sys/fs/cgroup/memory"
   std::vector<std::string> controllers;  ///< of v1: {"memory"}; {"name=systemd"}; of v2: what its root offers
   bool v2 = false;
-  bool writable = false;  ///< by this process, at our own group
+  bool writable = false;  ///< not mounted read-only
   std::string own;        ///< path of this process's group below the mount point ("/")
 };
 
-/// What the host has, read once from /proc/self/mountinfo and /proc/self/cgroup.
+/// What the host has, v1 first, read once from /proc/self/mountinfo and /proc/self/cgroup.
 struct Layout {
   std::vector<Hierarchy> hierarchies;
   /// Which hierarchy has `controller` ("memory", "cpu", "io" or "blkio" …), or nullptr.
@@ -37,15 +38,21 @@ Result<Layout> read_layout();
 enum class Manager { files, systemd };
 
 struct Place {
-  std::string path;        ///< files: below each mount point; systemd: "slice:prefix:name"
+  /// files: below each mount point when it begins with '/', else below this process's own group (v2: beside it, because a group with processes
+  /// has no limited groups below it). systemd: "slice:prefix:name", below the user's manager unless root's.
+  std::string path;
   Manager manager = Manager::files;
   bool optional = false;   ///< rootless: go on without a cgroup where none may be made
 };
 
+/// Bytes, nanoseconds, counts; a limit of ~0 is none.
 struct Stats {
   u64 cpu_ns = 0, cpu_user_ns = 0, cpu_system_ns = 0;
   u64 throttled_periods = 0, throttled_ns = 0, periods = 0;
-  u64 memory = 0, memory_limit = 0 /* ~0: none */, memory_peak = 0, swap = 0, memory_file = 0, memory_anon = 0, memory_slab = 0;
+  u64 memory = 0, memory_limit = 0, memory_peak = 0, swap = 0, memory_file = 0, memory_anon = 0, memory_slab = 0;
+  u64 swap_limit = 0, memory_shmem = 0, memory_mapped = 0, memory_dirty = 0, memory_writeback = 0, memory_unevictable = 0;
+  u64 memory_active_file = 0, memory_inactive_file = 0, memory_active_anon = 0, memory_inactive_anon = 0;
+  u64 major_faults = 0;
   u64 oom_kills = 0;
   u64 pids = 0, pids_limit = 0;
   struct Disk {
@@ -59,10 +66,12 @@ class Group {
   /// What `create` would make at `place`, without making anything: its `saved` text, written down first, lets a later command find and
   /// remove what a killed one left. An error when a group is there already and has processes: they are not ours to kill.
   static Result<Group> plan(const Layout& layout, const Place& place);
-  /// Makes the group in every hierarchy that is writable, sets `resources`, and returns it; what was made is removed on failure.
-  /// Left out of hierarchies where nothing of `resources` needs them and they are read-only; a limit whose controller is missing
-  /// is an error that names it.
-  static Result<Group> create(const Layout& layout, const Place& place, const Resources& resources);
+  /// Makes the group and sets `resources`; what was made is removed on failure. A hierarchy that nothing of `resources` needs is joined for
+  /// memory, pids, freezer and cpuacct only (what ps, kill, pause and stats read); `set` joins further ones. A limit whose controller is missing
+  /// is an error that names it. `first` is moved in; Manager::systemd must have it, as a scope without a process does not live.
+  /// `notices` gets a line for each value that means nothing on this kernel and is left out.
+  static Result<Group> create(const Layout& layout, const Place& place, const Resources& resources, pid_t first = 0,
+                              std::vector<std::string>* notices = nullptr);
   /// An existing one, from what `saved` wrote.
   static Result<Group> open(const Layout& layout, const std::string& saved);
   /// A short text to keep in a state file.
@@ -71,9 +80,10 @@ class Group {
   /// Moves a process (all threads) in. 0: the caller, which must have one thread: on v1 by the file `tasks`, because a thread that moves
   /// itself needs no lock over all forks (kernel/cgroup: cgroup_procs_write_start), which costs a grace period of RCU each.
   Result<> add(pid_t pid) const;
-  /// A descriptor of the cgroup v2 folder, for clone3's CLONE_INTO_CGROUP, when v2 is the only hierarchy; -1 otherwise.
-  [[nodiscard]] int v2_fd() const;
-  Result<> set(const Resources& resources) const;
+  /// The cgroup v2 folder, for clone3's CLONE_INTO_CGROUP, when v2 is the only hierarchy; empty otherwise. Joining afterwards costs a grace
+  /// period of RCU on v2.
+  [[nodiscard]] host::Fd v2_fd() const;
+  Result<> set(const Resources& resources, std::vector<std::string>* notices = nullptr) const;
   Result<Stats> stats() const;
   /// All processes in it and below it; none when its folders are gone.
   Result<std::vector<pid_t>> processes() const;
@@ -84,17 +94,24 @@ class Group {
   Result<> kill_all(int signal) const;
   /// Removes it and what is below it; waits a short while for ends that the kernel has not finished. No error when it is gone.
   Result<> remove() const;
-  /// Readable when memory ran out in it (v1 eventfd, v2 memory.events inotify): for `events`. -1 when the host cannot tell.
-  Result<int> oom_watch() const;
+  /// Readable when memory ran out in it (v1 eventfd, v2 memory.events inotify): for `events`; how often is `Stats::oom_kills`.
+  /// Empty when the host cannot tell.
+  Result<host::Fd> oom_watch() const;
   /// Absolute folder in the hierarchy of `controller`, or empty.
   [[nodiscard]] std::string folder(std::string_view controller) const;
 
- private:
+  /// One folder, there or not: which hierarchies are joined is seen from the file system alone, so that `saved` stays true.
   struct Part {
     std::string folder;
     std::vector<std::string> controllers;
     bool v2 = false;
+    std::size_t mount_point = 0;  ///< how much of `folder` is the mount point
   };
+
+ private:
+  [[nodiscard]] const Part* part(std::string_view controller) const;
+  [[nodiscard]] const Part* v2_part() const;
+
   std::vector<Part> parts_;
   Place place_;
 };
