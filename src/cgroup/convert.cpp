@@ -39,8 +39,12 @@ u64 io_weight(u64 blkio_weight) {
 Result<std::string> swap_max(i64 limit, i64 swap) {
   if (swap == -1) return std::string("max");
   if (swap < -1) return fail("memory swap " + std::to_string(swap), "below -1");
-  if (limit <= 0) return fail("memory swap " + std::to_string(swap), "memory and swap are counted together, but no memory limit is given");
-  if (swap < limit) return fail("memory swap " + std::to_string(swap), "less than the memory limit " + std::to_string(limit) + ", which it includes");
+  if (limit <= 0)
+    return fail("memory swap " + std::to_string(swap),
+                "memory and swap are counted together, but no memory limit is given");
+  if (swap < limit)
+    return fail("memory swap " + std::to_string(swap),
+                "less than the memory limit " + std::to_string(limit) + ", which it includes");
   return std::to_string(swap - limit);
 }
 

@@ -1,4 +1,5 @@
-// A filter of device accesses as cgroup v2 wants it. Context and verdict: Documentation/bpf, linux/bpf.h (struct bpf_cgroup_dev_ctx).
+// A filter of device accesses as cgroup v2 wants it. Context and verdict: Documentation/bpf, linux/bpf.h (struct
+// bpf_cgroup_dev_ctx).
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/bpf.h>
@@ -18,15 +19,23 @@ namespace {
 constexpr char program_name[] = "nagaya_devices";
 
 u64 instruction(u8 code, u8 to, u8 from, i16 offset, i32 value) {
-  return u64{code} | u64{to} << 8 | u64{from} << 12 | u64{static_cast<u16>(offset)} << 16 | u64{static_cast<u32>(value)} << 32;
+  return u64{code} | u64{to} << 8 | u64{from} << 12 | u64{static_cast<u16>(offset)} << 16 |
+         u64{static_cast<u32>(value)} << 32;
 }
-u64 load(u8 to, std::size_t offset) { return instruction(BPF_LDX | BPF_MEM | BPF_W, to, BPF_REG_1, static_cast<i16>(offset), 0); }
+u64 load(u8 to, std::size_t offset) {
+  return instruction(BPF_LDX | BPF_MEM | BPF_W, to, BPF_REG_1, static_cast<i16>(offset), 0);
+}
 u64 compute(u8 operation, u8 to, i32 value) { return instruction(BPF_ALU | operation | BPF_K, to, 0, 0, value); }
-u64 skip_unless(u8 reg, i32 value, int count) { return instruction(BPF_JMP | BPF_JNE | BPF_K, reg, 0, static_cast<i16>(count), value); }
-u64 skip_if(u8 reg, i32 value, int count) { return instruction(BPF_JMP | BPF_JEQ | BPF_K, reg, 0, static_cast<i16>(count), value); }
+u64 skip_unless(u8 reg, i32 value, int count) {
+  return instruction(BPF_JMP | BPF_JNE | BPF_K, reg, 0, static_cast<i16>(count), value);
+}
+u64 skip_if(u8 reg, i32 value, int count) {
+  return instruction(BPF_JMP | BPF_JEQ | BPF_K, reg, 0, static_cast<i16>(count), value);
+}
 u64 leave() { return instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0); }
 
-constexpr u8 verdict = BPF_REG_0, wanted = BPF_REG_2, type = BPF_REG_3, major = BPF_REG_4, minor = BPF_REG_5, some = BPF_REG_6;
+constexpr u8 verdict = BPF_REG_0, wanted = BPF_REG_2, type = BPF_REG_3, major = BPF_REG_4, minor = BPF_REG_5,
+             some = BPF_REG_6;
 
 void answer(std::vector<u64>& program, bool allow) {
   program.push_back(compute(BPF_MOV, verdict, allow ? 1 : 0));
@@ -94,8 +103,11 @@ std::vector<u64> device_program(const std::vector<PlainRule>& rules) {
   for (auto rule = rules.rbegin(); rule != rules.rend(); ++rule) {
     const auto then = consequence(*rule);
     const int length = static_cast<int>(then.size());
-    int checks = (rule->type != 'a' ? 1 : 0) + (rule->major != any_number ? 1 : 0) + (rule->minor != any_number ? 1 : 0);
-    const auto check = [&](u8 reg, i64 value) { program.push_back(skip_unless(reg, static_cast<i32>(value), --checks + length)); };
+    int checks =
+        (rule->type != 'a' ? 1 : 0) + (rule->major != any_number ? 1 : 0) + (rule->minor != any_number ? 1 : 0);
+    const auto check = [&](u8 reg, i64 value) {
+      program.push_back(skip_unless(reg, static_cast<i32>(value), --checks + length));
+    };
     if (rule->type != 'a') check(type, rule->type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
     if (rule->major != any_number) check(major, rule->major);
     if (rule->minor != any_number) check(minor, rule->minor);
@@ -111,7 +123,8 @@ Result<> attach_device_program(const std::string& folder, const std::vector<Plai
     const int code = errno;
     return fail_errno(fmt::format("cannot {} the device filter of cgroup '{}'", what, folder), code,
                       code == EPERM ? "it needs CAP_BPF or CAP_SYS_ADMIN outside of user namespaces"
-                      : code == EINVAL || code == ENOSYS ? "the kernel may be built without CONFIG_CGROUP_BPF" : "");
+                      : code == EINVAL || code == ENOSYS ? "the kernel may be built without CONFIG_CGROUP_BPF"
+                                                         : "");
   };
   TRY_ASSIGN(const host::Fd group, host::Fd::open(folder, O_RDONLY | O_DIRECTORY));
   const auto code = device_program(rules);

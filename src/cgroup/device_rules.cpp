@@ -8,19 +8,22 @@ namespace {
 constexpr std::size_t rules_limit = 4096;
 constexpr i64 most_major = (1 << 12) - 1, most_minor = (1 << 20) - 1;  // linux/kdev_t.h
 
-constexpr PlainRule always(char type, i64 major, i64 minor, u8 access = access_all) { return {true, type, major, minor, access, true}; }
+constexpr PlainRule always(char type, i64 major, i64 minor, u8 access = access_all) {
+  return {true, type, major, minor, access, true};
+}
 
 // The nodes' numbers: Documentation/admin-guide/devices.txt.
 constexpr PlainRule always_allowed[] = {
-    always('c', any_number, any_number, access_mknod), always('b', any_number, any_number, access_mknod),
-    always('c', 1, 3),           // null
-    always('c', 1, 5),           // zero
-    always('c', 1, 7),           // full
-    always('c', 1, 8),           // random
-    always('c', 1, 9),           // urandom
-    always('c', 5, 0),           // tty
-    always('c', 5, 1),           // console
-    always('c', 5, 2),           // ptmx
+    always('c', any_number, any_number, access_mknod),
+    always('b', any_number, any_number, access_mknod),
+    always('c', 1, 3),             // null
+    always('c', 1, 5),             // zero
+    always('c', 1, 7),             // full
+    always('c', 1, 8),             // random
+    always('c', 1, 9),             // urandom
+    always('c', 5, 0),             // tty
+    always('c', 5, 1),             // console
+    always('c', 5, 2),             // ptmx
     always('c', 136, any_number),  // pts
 };
 
@@ -42,10 +45,12 @@ std::string letters(u8 access) {
 
 Result<PlainRule> check(const DeviceRule& rule) {
   PlainRule plain{.allow = rule.allow, .type = rule.type == 'u' ? 'c' : rule.type};
-  if (plain.type != 'a' && plain.type != 'b' && plain.type != 'c') return fail(fmt::format("device rule of type '{}'", rule.type), "only a, b and c are devices");
+  if (plain.type != 'a' && plain.type != 'b' && plain.type != 'c')
+    return fail(fmt::format("device rule of type '{}'", rule.type), "only a, b and c are devices");
   if (rule.major.value_or(-1) >= 0) plain.major = *rule.major;
   if (rule.minor.value_or(-1) >= 0) plain.minor = *rule.minor;
-  if (plain.major > most_major || plain.minor > most_minor) return fail(fmt::format("device rule for {}", numbers(plain.type, plain.major, plain.minor)), "no such number");
+  if (plain.major > most_major || plain.minor > most_minor)
+    return fail(fmt::format("device rule for {}", numbers(plain.type, plain.major, plain.minor)), "no such number");
   u8 access = 0;
   for (const char letter : rule.access) {
     const u8 bit = letter == 'r' ? access_read : letter == 'w' ? access_write : letter == 'm' ? access_mknod : 0;
@@ -69,9 +74,11 @@ Result<> enter(DeviceList& list, const PlainRule& rule, char type) {
     const auto [other_type, major, minor] = it->first;
     if (other_type == type && covers(rule.major, major) && covers(rule.minor, minor)) {
       it->second.access &= static_cast<u8>(~rule.access);
-    } else if (other_type == type && meets(rule.major, major) && meets(rule.minor, minor) && (it->second.access & rule.access) != 0) {
+    } else if (other_type == type && meets(rule.major, major) && meets(rule.minor, minor) &&
+               (it->second.access & rule.access) != 0) {
       return fail(fmt::format("device rule for {}", numbers(type, rule.major, rule.minor)),
-                  fmt::format("it takes a part out of the earlier rule for {}, which cgroup v1 cannot hold", numbers(type, major, minor)),
+                  fmt::format("it takes a part out of the earlier rule for {}, which cgroup v1 cannot hold",
+                              numbers(type, major, minor)),
                   "name the devices one by one, or use a host with cgroup v2");
     }
     it = it->second.access == 0 ? exceptions.erase(it) : std::next(it);
@@ -84,18 +91,21 @@ Result<> enter(DeviceList& list, const PlainRule& rule, char type) {
 Result<std::vector<PlainRule>> plain_rules(const std::vector<DeviceRule>& rules) {
   std::vector<PlainRule> out;
   if (rules.empty()) return out;
-  if (rules.size() > rules_limit) return fail(fmt::format("{} device rules", rules.size()), fmt::format("more than {}", rules_limit));
+  if (rules.size() > rules_limit)
+    return fail(fmt::format("{} device rules", rules.size()), fmt::format("more than {}", rules_limit));
   out.reserve(rules.size() + std::size(always_allowed));
   for (const auto& rule : rules) {
     TRY_ASSIGN(out.emplace_back(), check(rule));
   }
-  if (!out.back().everything() || !out.back().allow) out.insert(out.end(), std::begin(always_allowed), std::end(always_allowed));
+  if (!out.back().everything() || !out.back().allow)
+    out.insert(out.end(), std::begin(always_allowed), std::end(always_allowed));
   return out;
 }
 
 bool allowed(const std::vector<PlainRule>& rules, char type, i64 major, i64 minor, u8 access) {
   for (auto rule = rules.rbegin(); rule != rules.rend() && access != 0; ++rule) {
-    if ((rule->type != 'a' && rule->type != type) || !covers(rule->major, major) || !covers(rule->minor, minor)) continue;
+    if ((rule->type != 'a' && rule->type != type) || !covers(rule->major, major) || !covers(rule->minor, minor))
+      continue;
     if (!rule->allow && (rule->access & access) != 0) return false;
     if (rule->allow) access &= static_cast<u8>(~rule->access);
   }
@@ -115,14 +125,16 @@ Result<DeviceList> device_list(const std::vector<DeviceRule>& rules) {
     }
   }
   if (list.allow) return list;
-  // v1 asks that one exception allows all of an access (security/device_cgroup.c, match_exception): narrow ones take over what wide ones give,
-  // and those that give nothing more go.
+  // v1 asks that one exception allows all of an access (security/device_cgroup.c, match_exception): narrow ones take
+  // over what wide ones give, and those that give nothing more go.
   std::map<std::tuple<char, i64, i64>, DeviceList::Exception> needed;
   for (const auto& [key, exception] : list.exceptions) {
     const auto [type, major, minor] = key;
     u8 wide = 0;
     for (const auto& [other, by] : list.exceptions) {
-      if (other != key && std::get<0>(other) == type && covers(std::get<1>(other), major) && covers(std::get<2>(other), minor)) wide |= by.access;
+      if (other != key && std::get<0>(other) == type && covers(std::get<1>(other), major) &&
+          covers(std::get<2>(other), minor))
+        wide |= by.access;
     }
     if ((exception.access & ~wide) != 0) needed[key] = {static_cast<u8>(exception.access | wide), exception.ours};
   }

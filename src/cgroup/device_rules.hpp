@@ -1,5 +1,5 @@
-// Rules about device nodes: an ordered list in which the last rule that speaks of an access decides (as runtimes have read it since
-// cgroup v1), made into what v1's files can hold, and into v2's program.
+// Rules about device nodes: an ordered list in which the last rule that speaks of an access decides (as runtimes have
+// read it since cgroup v1), made into what v1's files can hold, and into v2's program.
 #pragma once
 #include <map>
 #include <tuple>
@@ -13,7 +13,12 @@ namespace nagaya::cgroup {
 
 using container::DeviceRule;
 
-enum Access : u8 { access_mknod = 1, access_read = 2, access_write = 4, access_all = 7 };  // linux/bpf.h BPF_DEVCG_ACC_…
+enum Access : u8 {
+  access_mknod = 1,
+  access_read = 2,
+  access_write = 4,
+  access_all = 7
+};  // linux/bpf.h BPF_DEVCG_ACC_…
 inline constexpr i64 any_number = -1;
 
 /// One rule, checked. `type` b or c, or a: both.
@@ -23,11 +28,14 @@ struct PlainRule {
   i64 major = any_number, minor = any_number;
   u8 access = access_all;
   bool ours = false;  ///< one of the devices that every container has (below)
-  [[nodiscard]] bool everything() const { return type == 'a' && major == any_number && minor == any_number && access == access_all; }
+  [[nodiscard]] bool everything() const {
+    return type == 'a' && major == any_number && minor == any_number && access == access_all;
+  }
 };
 
-/// The rules of a container, checked, and after them those of the devices that the specification promises each container (config-linux.md,
-/// "Default Devices"), terminals, and the making of nodes, which gives no access. None when there are no rules: nothing is limited then.
+/// The rules of a container, checked, and after them those of the devices that the specification promises each
+/// container (config-linux.md, "Default Devices"), terminals, and the making of nodes, which gives no access. None when
+/// there are no rules: nothing is limited then.
 Result<std::vector<PlainRule>> plain_rules(const std::vector<DeviceRule>& rules);
 /// What the rules say; all is forbidden that none speaks of. The model that the kernel's two forms are tested against.
 bool allowed(const std::vector<PlainRule>& rules, char type, i64 major, i64 minor, u8 access);

@@ -27,7 +27,9 @@ int open_file(const std::string& path, int flags) {
 
 }  // namespace
 
-host::Fd open_for_writing(const std::string& folder, std::string_view file) { return host::Fd(open_file(join(folder, file), O_WRONLY)); }
+host::Fd open_for_writing(const std::string& folder, std::string_view file) {
+  return host::Fd(open_file(join(folder, file), O_WRONLY));
+}
 
 int put_open(int fd, std::string_view value) {
   ssize_t done;

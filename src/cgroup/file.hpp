@@ -1,4 +1,5 @@
-// The few ways a cgroup's files are read and written. Plain errno values here: callers choose between fallbacks by them.
+// The few ways a cgroup's files are read and written. Plain errno values here: callers choose between fallbacks by
+// them.
 #pragma once
 #include <string>
 #include <string_view>

@@ -19,7 +19,9 @@
 namespace nagaya::cgroup {
 namespace {
 
-bool has(const std::vector<std::string>& words, std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); }
+bool has(const std::vector<std::string>& words, std::string_view word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
 
 bool exists(const std::string& folder) { return ::access(folder.c_str(), F_OK) == 0; }
 
@@ -47,12 +49,15 @@ const Group::Part* serving(const std::vector<Group::Part>& parts, std::string_vi
 
 std::unexpected<Error> missing(std::string_view controller) {
   const std::string name(controller);
-  return fail(fmt::format("the limits of '{}' cannot be set", name), fmt::format("no mounted cgroup hierarchy offers the controller '{}'", name),
-              name == "net_cls" || name == "net_prio" ? "cgroup v2 does not have it; leave it out" : "'nagaya doctor' shows which controllers are where");
+  return fail(fmt::format("the limits of '{}' cannot be set", name),
+              fmt::format("no mounted cgroup hierarchy offers the controller '{}'", name),
+              name == "net_cls" || name == "net_prio" ? "cgroup v2 does not have it; leave it out"
+                                                      : "'nagaya doctor' shows which controllers are where");
 }
 
 /// The tasks of all parts, in their order. `fresh`: the group is being made, its files hold nothing to look at.
-Result<std::vector<Task>> tasks_for(const std::vector<Group::Part>& parts, const Resources& resources, bool fresh, Notices* notices) {
+Result<std::vector<Task>> tasks_for(const std::vector<Group::Part>& parts, const Resources& resources, bool fresh,
+                                    Notices* notices) {
   std::vector<Task> tasks(parts.size());
   for (const auto controller : all_controllers) {
     const Group::Part* part = serving(parts, controller);
@@ -65,7 +70,8 @@ Result<std::vector<Task>> tasks_for(const std::vector<Group::Part>& parts, const
     }
     Task& task = tasks[static_cast<std::size_t>(part - parts.data())];
     task.cpuset = task.cpuset || (controller == "cpuset" && !writes.empty());
-    task.writes.insert(task.writes.end(), std::make_move_iterator(writes.begin()), std::make_move_iterator(writes.end()));
+    task.writes.insert(task.writes.end(), std::make_move_iterator(writes.begin()),
+                       std::make_move_iterator(writes.end()));
     if (part->v2 && controller == "devices") {
       TRY_ASSIGN(task.device_rules, plain_rules(resources.devices));
     }
@@ -76,7 +82,8 @@ Result<std::vector<Task>> tasks_for(const std::vector<Group::Part>& parts, const
     for (const auto& write : writes) {
       const std::string name = write.file.substr(0, write.file.find('.'));
       if (v2 == parts.end() || (name != "cgroup" && !has(v2->controllers, name))) {
-        return fail(fmt::format("unified cgroup file '{}'", write.file), fmt::format("cgroup v2 does not have the controller '{}' on this host", name));
+        return fail(fmt::format("unified cgroup file '{}'", write.file),
+                    fmt::format("cgroup v2 does not have the controller '{}' on this host", name));
       }
       tasks[static_cast<std::size_t>(v2 - parts.begin())].writes.push_back(write);
     }
@@ -113,12 +120,14 @@ Result<> make_part(const Group::Part& part, const Task& task, Undo& undo) {
 }
 
 int join(const Group::Part& part, pid_t pid) {
-  // A thread that moves itself needs no lock over all forks (kernel/cgroup/cgroup.c: cgroup_procs_write_start), which would cost a grace period.
+  // A thread that moves itself needs no lock over all forks (kernel/cgroup/cgroup.c: cgroup_procs_write_start), which
+  // would cost a grace period.
   const bool alone = pid == 0 && !part.v2;
   return put(part.folder, alone ? "tasks" : "cgroup.procs", std::to_string(pid));
 }
 
-/// A v2 group that hands controllers down (a system inside has groups of its own) takes no processes itself: the first below it that has some.
+/// A v2 group that hands controllers down (a system inside has groups of its own) takes no processes itself: the first
+/// below it that has some.
 int join_below(const std::string& folder, pid_t pid) {
   for (const auto& name : folders_in(folder)) {
     const std::string below = folder + "/" + name;
@@ -133,9 +142,7 @@ int join_below(const std::string& folder, pid_t pid) {
 
 const Group::Part* Group::part(std::string_view controller) const { return serving(parts_, controller); }
 
-const Group::Part* Group::v2_part() const {
-  return !parts_.empty() && parts_.back().v2 ? &parts_.back() : nullptr;
-}
+const Group::Part* Group::v2_part() const { return !parts_.empty() && parts_.back().v2 ? &parts_.back() : nullptr; }
 
 std::string Group::folder(std::string_view controller) const {
   const Part* found = part(controller);
@@ -155,22 +162,27 @@ Result<Group> Group::plan(const Layout& layout, const Place& place) {
     if (!hierarchy.writable) continue;
     std::string base;
     if (!path.starts_with('/')) {
-      base = hierarchy.own == "/" ? "" : hierarchy.v2 ? hierarchy.own.substr(0, hierarchy.own.rfind('/')) : hierarchy.own;
+      base = hierarchy.own == "/" ? ""
+             : hierarchy.v2       ? hierarchy.own.substr(0, hierarchy.own.rfind('/'))
+                                  : hierarchy.own;
       base += '/';
     }
-    group.parts_.push_back({hierarchy.mount_point + base + path, hierarchy.controllers, hierarchy.v2, hierarchy.mount_point.size()});
+    group.parts_.push_back(
+        {hierarchy.mount_point + base + path, hierarchy.controllers, hierarchy.v2, hierarchy.mount_point.size()});
   }
   for (const auto& part : group.parts_) {
     if (!part.v2 && !joined_anyway(part, false)) continue;
     auto processes = get(part.folder, "cgroup.procs");
     if (processes && !processes->empty()) {
-      return fail(fmt::format("cgroup '{}'", part.folder), "exists and has processes", "choose another name, or end them");
+      return fail(fmt::format("cgroup '{}'", part.folder), "exists and has processes",
+                  "choose another name, or end them");
     }
   }
   return group;
 }
 
-Result<Group> Group::create(const Layout& layout, const Place& place, const Resources& resources, pid_t first, Notices* notices) {
+Result<Group> Group::create(const Layout& layout, const Place& place, const Resources& resources, pid_t first,
+                            Notices* notices) {
   TRY_ASSIGN(Group group, plan(layout, place));
   Undo undo;
   if (place.manager == Manager::systemd) {
@@ -195,12 +207,15 @@ Result<Group> Group::create(const Layout& layout, const Place& place, const Reso
     const int code = made.error().code;
     const bool denied = code == EACCES || code == EPERM || code == EROFS;
     // Who may make no group may make no device node either: rules about them are kept without.
-    const bool only_devices = std::all_of(tasks[i].writes.begin(), tasks[i].writes.end(), [](const Write& w) { return w.file.starts_with("devices."); });
-    if (!denied || !(tasks[i].empty() || (place.optional && only_devices))) return std::unexpected(std::move(made).error());
+    const bool only_devices = std::all_of(tasks[i].writes.begin(), tasks[i].writes.end(),
+                                          [](const Write& w) { return w.file.starts_with("devices."); });
+    if (!denied || !(tasks[i].empty() || (place.optional && only_devices)))
+      return std::unexpected(std::move(made).error());
     remove_folder(part.folder);
   }
   group.parts_ = std::move(kept);
-  if (!place.optional && std::none_of(group.parts_.begin(), group.parts_.end(), [](const Part& part) { return exists(part.folder); })) {
+  if (!place.optional &&
+      std::none_of(group.parts_.begin(), group.parts_.end(), [](const Part& part) { return exists(part.folder); })) {
     return fail(fmt::format("cannot make cgroup '{}'", place.path), "no cgroup hierarchy may be written here",
                 "run it as root, or mount /sys/fs/cgroup; 'nagaya doctor' shows what is there");
   }
@@ -215,9 +230,11 @@ Result<> Group::add(pid_t pid) const {
     if (code == EBUSY && part.v2) code = join_below(part.folder, pid);
     if (code == 0 || code == ENOENT) continue;  // not joined
     return fail_errno(fmt::format("cannot move process {} into cgroup '{}'", pid, part.folder), code,
-                      code == ENOSPC ? "its cpuset has no CPUs or memory nodes" : code == ESRCH ? "it has ended"
+                      code == ENOSPC       ? "its cpuset has no CPUs or memory nodes"
+                      : code == ESRCH      ? "it has ended"
                       : code == EOPNOTSUPP ? "the group is threaded; see its cgroup.type"
-                      : code == EBUSY ? "the group hands controllers down and takes no processes itself" : "");
+                      : code == EBUSY      ? "the group hands controllers down and takes no processes itself"
+                                           : "");
   }
   return {};
 }
@@ -256,9 +273,11 @@ Result<> Group::set(const Resources& resources, Notices* notices) const {
 }
 
 std::string Group::saved() const {
-  std::string out = fmt::format("{} {} {}", place_.manager == Manager::systemd ? "systemd" : "files", place_.optional ? 1 : 0, place_.path);
+  std::string out = fmt::format("{} {} {}", place_.manager == Manager::systemd ? "systemd" : "files",
+                                place_.optional ? 1 : 0, place_.path);
   for (const auto& part : parts_) {
-    out += fmt::format("\n{} {} {}", part.v2 ? 2 : 1, part.mount_point, part.controllers.empty() ? "-" : fmt::format("{}", fmt::join(part.controllers, ",")));
+    out += fmt::format("\n{} {} {}", part.v2 ? 2 : 1, part.mount_point,
+                       part.controllers.empty() ? "-" : fmt::format("{}", fmt::join(part.controllers, ",")));
     out += ' ' + part.folder;
   }
   return out;
@@ -284,8 +303,9 @@ Result<Group> Group::open(const Layout&, const std::string& saved) {
     }
     part.folder = line;
     // A group is below its mount point: never the hierarchy itself, whose processes are everybody's.
-    good = good && part.folder.starts_with('/') && part.mount_point > 0 && part.mount_point + 1 < part.folder.size() && part.folder[part.mount_point] == '/' &&
-           part.folder.find("/../") == std::string::npos && !part.folder.ends_with("/..");
+    good = good && part.folder.starts_with('/') && part.mount_point > 0 && part.mount_point + 1 < part.folder.size() &&
+           part.folder[part.mount_point] == '/' && part.folder.find("/../") == std::string::npos &&
+           !part.folder.ends_with("/..");
     group.parts_.push_back(std::move(part));
   });
   if (!good) return fail("the saved text of a cgroup", "it is not one");
@@ -303,7 +323,8 @@ Result<> Group::remove() const {
       const int code = remove_folder(part.folder);
       if (code == 0) break;
       if (code != EBUSY || std::chrono::steady_clock::now() > deadline) {
-        return fail_errno(fmt::format("cannot remove cgroup '{}'", part.folder), code, code == EBUSY ? "processes are left in it; kill them first" : "");
+        return fail_errno(fmt::format("cannot remove cgroup '{}'", part.folder), code,
+                          code == EBUSY ? "processes are left in it; kill them first" : "");
       }
       std::this_thread::sleep_for(pause);
       pause = std::min<std::chrono::microseconds>(pause * 2, 50ms);

@@ -61,7 +61,8 @@ class RealGroup : public testing::Test {
     ASSERT_TRUE(layout) << layout.error().message();
     layout_ = *layout;
     const Hierarchy* pids = layout_.find("pids");
-    if (::getuid() != 0 || pids == nullptr || !pids->writable || ::access(pids->mount_point.c_str(), W_OK) != 0) GTEST_SKIP() << "this host lets us make no cgroups";
+    if (::getuid() != 0 || pids == nullptr || !pids->writable || ::access(pids->mount_point.c_str(), W_OK) != 0)
+      GTEST_SKIP() << "this host lets us make no cgroups";
     static std::atomic<int> count = 0;
     place_.path = fmt::format("/nagaya-test-{}/{}", ::getpid(), ++count);
   }
@@ -185,7 +186,8 @@ TEST_F(RealGroup, AFailureLeavesNothing) {
   auto made = Group::create(layout_, place_, resources);
   ASSERT_FALSE(made);
   EXPECT_THAT(made.error().message(), testing::HasSubstr("cpuset"));
-  for (const auto& hierarchy : layout_.hierarchies) EXPECT_FALSE(fs::exists(fs::path(hierarchy.mount_point + place_.path).parent_path()));
+  for (const auto& hierarchy : layout_.hierarchies)
+    EXPECT_FALSE(fs::exists(fs::path(hierarchy.mount_point + place_.path).parent_path()));
 }
 
 TEST_F(RealGroup, AMissingControllerIsNamed) {
@@ -213,12 +215,14 @@ TEST_F(RealGroup, ALimitThatComesLaterJoinsItsHierarchy) {
   EXPECT_EQ(again.saved(), group.saved());
   ASSERT_TRUE(again.kill_all(SIGKILL));
   ASSERT_TRUE(again.remove());
-  for (const auto& hierarchy : layout_.hierarchies) EXPECT_FALSE(fs::exists(hierarchy.mount_point + place_.path)) << hierarchy.mount_point;
+  for (const auto& hierarchy : layout_.hierarchies)
+    EXPECT_FALSE(fs::exists(hierarchy.mount_point + place_.path)) << hierarchy.mount_point;
 }
 
 TEST_F(RealGroup, FreezeStopsAndThawGoesOn) {
   const Group group = make({});
-  auto* counter = static_cast<std::atomic<u64>*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto* counter =
+      static_cast<std::atomic<u64>*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   Child child([&] {
     while (true) counter->fetch_add(1);
   });
@@ -289,7 +293,8 @@ TEST_F(RealGroup, MemoryThatRunsOutIsToldAndCounted) {
   ASSERT_TRUE(*watch);
   Child child([&] {
     if (!group.add(0)) ::_exit(1);
-    auto* memory = static_cast<volatile char*>(::mmap(nullptr, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    auto* memory = static_cast<volatile char*>(
+        ::mmap(nullptr, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     for (int i = 0; i < (64 << 20); i += 4096) memory[i] = 1;
   });
   const int status = child.wait();
@@ -308,11 +313,13 @@ TEST_F(RealGroup, CheckBeforeUpdateRefusesWhatWouldEndProcesses) {
   const Group group = make({});
   Child child([&] {
     if (!group.add(0)) ::_exit(1);
-    auto* memory = static_cast<volatile char*>(::mmap(nullptr, 16 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    auto* memory = static_cast<volatile char*>(
+        ::mmap(nullptr, 16 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     for (int i = 0; i < (16 << 20); i += 4096) memory[i] = 1;
     sleep_on();
   });
-  for (int i = 0; i < 500 && group.stats().value().memory < (12u << 20); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < 500 && group.stats().value().memory < (12u << 20); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   Resources less;
   less.memory.emplace();
   less.memory->limit = 4 << 20;
@@ -331,7 +338,8 @@ TEST_F(RealGroup, StatsCountCpuAndPids) {
     while (true) {
     }
   });
-  for (int i = 0; i < 500 && group.stats().value().cpu_user_ns < 50'000'000; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < 500 && group.stats().value().cpu_user_ns < 50'000'000; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   const auto stats = group.stats().value();
   EXPECT_GE(stats.cpu_user_ns, 50'000'000u);
   EXPECT_GE(stats.cpu_ns, stats.cpu_user_ns / 2);
@@ -342,8 +350,10 @@ TEST_F(RealGroup, StatsCountCpuAndPids) {
 
 TEST(Saved, NonsenseIsRefused) {
   const Layout layout;
-  for (const char* bad : {"files 0 /x\n1 14 pids /sys/fs/cgroup", "files 0 /x\n1 0 pids /a", "files 0 /x\n1 5 pids /a/../../../etc", "files 0 /x\n1 99999 pids /a/b",
-                          "files 0 /x\n1 2 pids relative", "files 0 /x\n\n", "files 0 /x\n1 19 pids /sys/fs/cgroup/pids"}) {
+  for (const char* bad :
+       {"files 0 /x\n1 14 pids /sys/fs/cgroup", "files 0 /x\n1 0 pids /a", "files 0 /x\n1 5 pids /a/../../../etc",
+        "files 0 /x\n1 99999 pids /a/b", "files 0 /x\n1 2 pids relative", "files 0 /x\n\n",
+        "files 0 /x\n1 19 pids /sys/fs/cgroup/pids"}) {
     EXPECT_FALSE(Group::open(layout, bad)) << bad;
   }
   EXPECT_TRUE(Group::open(layout, "files 0 /x\n1 19 pids /sys/fs/cgroup/pids/x"));

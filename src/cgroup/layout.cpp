@@ -18,7 +18,8 @@ struct CgroupMount {
 std::string unescape(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size() && std::all_of(&text[i + 1], &text[i + 4], [](char c) { return c >= '0' && c <= '7'; })) {
+    if (text[i] == '\\' && i + 3 < text.size() &&
+        std::all_of(&text[i + 1], &text[i + 4], [](char c) { return c >= '0' && c <= '7'; })) {
       out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
       i += 3;
     } else {
@@ -62,12 +63,14 @@ bool has(const std::vector<std::string>& words, std::string_view word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-/// A mount of only part of a hierarchy (bind mounts of containers without a cgroup namespace) shows groups below its root.
+/// A mount of only part of a hierarchy (bind mounts of containers without a cgroup namespace) shows groups below its
+/// root.
 std::string below_root(std::string_view own, const std::string& root) {
   if (own.starts_with("/..")) return "/";  // we are outside of the part our cgroup namespace shows
   if (root == "/" || root.starts_with("/..")) return std::string(own);
   if (own == root) return "/";
-  if (own.starts_with(root) && own.size() > root.size() && own[root.size()] == '/') return std::string(own.substr(root.size()));
+  if (own.starts_with(root) && own.size() > root.size() && own[root.size()] == '/')
+    return std::string(own.substr(root.size()));
   return "/";
 }
 
@@ -108,7 +111,8 @@ Layout parse_layout(std::string_view mountinfo, std::string_view self) {
     layout.hierarchies.push_back(std::move(hierarchy));
   });
   // v1 first: where a controller is there, it is nowhere else.
-  std::stable_sort(layout.hierarchies.begin(), layout.hierarchies.end(), [](const auto& a, const auto& b) { return a.v2 < b.v2; });
+  std::stable_sort(layout.hierarchies.begin(), layout.hierarchies.end(),
+                   [](const auto& a, const auto& b) { return a.v2 < b.v2; });
   return layout;
 }
 

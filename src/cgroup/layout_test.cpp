@@ -34,17 +34,20 @@ TEST(Layout, HybridHostWithControllersMountedTogether) {
 }
 
 TEST(Layout, OnlyV2) {
-  const auto layout = parse_layout("30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n", "0::/user.slice/user-1000.slice/session-3.scope\n");
+  const auto layout = parse_layout("30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n",
+                                   "0::/user.slice/user-1000.slice/session-3.scope\n");
   ASSERT_TRUE(layout.v2_only());
   EXPECT_EQ(layout.hierarchies[0].own, "/user.slice/user-1000.slice/session-3.scope");
 }
 
 TEST(Layout, PartOfAHierarchyMountedIntoAContainer) {
   // Without a cgroup namespace: paths are the host's, the mount shows a part.
-  auto layout = parse_layout("35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", "4:memory:/docker/abc/nested\n");
+  auto layout = parse_layout("35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+                             "4:memory:/docker/abc/nested\n");
   ASSERT_EQ(layout.hierarchies.size(), 1u);
   EXPECT_EQ(layout.hierarchies[0].own, "/nested");
-  layout = parse_layout("35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", "4:memory:/docker/abcdef\n");
+  layout = parse_layout("35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+                        "4:memory:/docker/abcdef\n");
   EXPECT_EQ(layout.hierarchies[0].own, "/");
 }
 
@@ -58,7 +61,8 @@ TEST(Layout, InsideACgroupNamespace) {
 
 TEST(Layout, PrefersTheUsualPlace) {
   const auto layout = parse_layout(
-      "50 31 0:29 / /mnt/here\\040too rw - cgroup cgroup rw,pids\n51 31 0:29 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+      "50 31 0:29 / /mnt/here\\040too rw - cgroup cgroup rw,pids\n51 31 0:29 / /sys/fs/cgroup/pids rw - cgroup cgroup "
+      "rw,pids\n"
       "52 31 0:30 / /mnt/only\\040here rw - cgroup cgroup rw,freezer\n",
       "2:pids:/\n3:freezer:/\n4:devices:/\n");
   ASSERT_EQ(layout.hierarchies.size(), 2u);
@@ -69,7 +73,8 @@ TEST(Layout, PrefersTheUsualPlace) {
 TEST(Layout, NonsenseIsNoLayout) {
   EXPECT_TRUE(parse_layout("", "").hierarchies.empty());
   // Lines cut short: nothing is made of them that names no mount point.
-  for (const auto& one : parse_layout("- cgroup\n - cgroup2\n1 2 - cgroup x", "\n:\n::\n0::\n1:memory").hierarchies) EXPECT_NE(one.mount_point, "");
+  for (const auto& one : parse_layout("- cgroup\n - cgroup2\n1 2 - cgroup x", "\n:\n::\n0::\n1:memory").hierarchies)
+    EXPECT_NE(one.mount_point, "");
   EXPECT_EQ(parse_layout(v1, "garbage").hierarchies.size(), 0u);
 }
 
@@ -77,7 +82,8 @@ TEST(Path, IsMadePlain) {
   EXPECT_EQ(clean_path("/a//b/").value(), "/a/b");
   EXPECT_EQ(clean_path("a/b").value(), "a/b");
   EXPECT_EQ(clean_path("user.slice:odd name").value(), "user.slice:odd name");
-  for (const char* bad : {"", "/", "///", "/a/../b", "..", "/a/.", "a\nb", "/a/cgroup.procs", "cgroup.kill"}) EXPECT_FALSE(clean_path(bad)) << bad;
+  for (const char* bad : {"", "/", "///", "/a/../b", "..", "/a/.", "a\nb", "/a/cgroup.procs", "cgroup.kill"})
+    EXPECT_FALSE(clean_path(bad)) << bad;
   EXPECT_FALSE(clean_path(std::string(5000, 'a')));
   EXPECT_FALSE(clean_path("/" + std::string(256, 'a')));
   EXPECT_FALSE(clean_path(std::string_view("a\0b", 3)));

@@ -19,7 +19,8 @@ std::string above(const std::string& folder) { return folder.substr(0, folder.rf
 /// Groups above `part`, from the mount point down to the one it is in.
 std::vector<std::string> groups_above(const Group::Part& part) {
   std::vector<std::string> out{part.folder.substr(0, part.mount_point)};
-  for (auto slash = part.folder.find('/', part.mount_point + 1); slash != std::string::npos; slash = part.folder.find('/', slash + 1)) {
+  for (auto slash = part.folder.find('/', part.mount_point + 1); slash != std::string::npos;
+       slash = part.folder.find('/', slash + 1)) {
     out.push_back(part.folder.substr(0, slash));
   }
   return out;
@@ -33,8 +34,8 @@ bool has_word(std::string_view text, std::string_view word) {
   return false;
 }
 
-/// The root of a cgroup namespace is a group like others but looks like a root: its processes (a container's own, all of them ours to move)
-/// go one down, as in every container that has containers.
+/// The root of a cgroup namespace is a group like others but looks like a root: its processes (a container's own, all
+/// of them ours to move) go one down, as in every container that has containers.
 bool clear_namespace_root(const std::string& root) {
   const std::string leaf = root + "/init";
   if (::mkdir(leaf.c_str(), 0755) != 0 && errno != EEXIST) return false;
@@ -47,8 +48,12 @@ bool clear_namespace_root(const std::string& root) {
 }
 
 std::string hint_for(int code, const std::string& group) {
-  if (code == EBUSY) return fmt::format("'{}' has processes of its own; limits are for groups without: move them into a group below it", group);
-  if (code == EOPNOTSUPP) return fmt::format("'{}' is threaded or below a threaded group, which cannot hold processes' limits; see its cgroup.type", group);
+  if (code == EBUSY)
+    return fmt::format("'{}' has processes of its own; limits are for groups without: move them into a group below it",
+                       group);
+  if (code == EOPNOTSUPP)
+    return fmt::format(
+        "'{}' is threaded or below a threaded group, which cannot hold processes' limits; see its cgroup.type", group);
   return {};
 }
 
@@ -73,9 +78,11 @@ Result<> make_folder(const Group::Part& part, Undo& undo) {
   }
   if (code == 0 || code == EEXIST) return {};
   return fail_errno(fmt::format("cannot make cgroup '{}'", failed), code,
-                    code == EACCES || code == EPERM ? "it needs root, or a part of the hierarchy that was given to this user"
-                    : code == EROFS ? "the hierarchy is mounted read-only"
-                    : code == EAGAIN ? "cgroup.max.depth or cgroup.max.descendants of a group above allows no more" : "");
+                    code == EACCES || code == EPERM
+                        ? "it needs root, or a part of the hierarchy that was given to this user"
+                    : code == EROFS  ? "the hierarchy is mounted read-only"
+                    : code == EAGAIN ? "cgroup.max.depth or cgroup.max.descendants of a group above allows no more"
+                                     : "");
 }
 
 Result<> inherit_cpuset(const std::string& folder, std::size_t mount_point) {
@@ -89,7 +96,8 @@ Result<> inherit_cpuset(const std::string& folder, std::size_t mount_point) {
       TRY(inherit_cpuset(parent, mount_point));
       TRY_ASSIGN(value, get(parent, file));
     }
-    if (const int code = put(folder, file, value); code != 0) return fail_errno(fmt::format("cannot set {} of '{}'", file, folder), code);
+    if (const int code = put(folder, file, value); code != 0)
+      return fail_errno(fmt::format("cannot set {} of '{}'", file, folder), code);
   }
   return {};
 }
@@ -97,7 +105,8 @@ Result<> inherit_cpuset(const std::string& folder, std::size_t mount_point) {
 Result<> enable_controllers(const Group::Part& part) {
   const auto groups = groups_above(part);
   const auto complete = [&](const std::string& text) {
-    return std::all_of(part.controllers.begin(), part.controllers.end(), [&](const auto& name) { return has_word(text, name); });
+    return std::all_of(part.controllers.begin(), part.controllers.end(),
+                       [&](const auto& name) { return has_word(text, name); });
   };
   // Nearly always all is enabled: an earlier group was made beside.
   if (auto now = get(groups.back(), "cgroup.subtree_control"); now && complete(*now)) return {};
@@ -107,11 +116,13 @@ Result<> enable_controllers(const Group::Part& part) {
     if (!offered || !enabled) continue;
     std::string text;
     for (const auto& name : part.controllers) {
-      if (has_word(*offered, name) && !has_word(*enabled, name)) text += fmt::format("{}+{}", text.empty() ? "" : " ", name);
+      if (has_word(*offered, name) && !has_word(*enabled, name))
+        text += fmt::format("{}+{}", text.empty() ? "" : " ", name);
     }
     if (text.empty()) continue;
     int code = put(group, "cgroup.subtree_control", text);
-    if (code == EBUSY && group.size() == part.mount_point && clear_namespace_root(group)) code = put(group, "cgroup.subtree_control", text);
+    if (code == EBUSY && group.size() == part.mount_point && clear_namespace_root(group))
+      code = put(group, "cgroup.subtree_control", text);
     if (code == 0 || code == EACCES || code == EPERM || code == EROFS) continue;
     // One that cannot be had (cpu beside real-time processes, cpuset of a partition) must not take the others with it.
     std::string_view rest = text;
@@ -119,7 +130,8 @@ Result<> enable_controllers(const Group::Part& part) {
     for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
       if (put(group, "cgroup.subtree_control", word) != 0) refused += fmt::format(" {}", word.substr(1));
     }
-    if (!refused.empty()) return fail_errno(fmt::format("cgroup '{}' cannot hand down{}", group, refused), code, hint_for(code, group));
+    if (!refused.empty())
+      return fail_errno(fmt::format("cgroup '{}' cannot hand down{}", group, refused), code, hint_for(code, group));
   }
   return {};
 }

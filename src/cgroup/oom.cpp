@@ -24,7 +24,8 @@ Result<host::Fd> Group::oom_watch() const {
   // cgroup-v1/memory.rst "OOM Control": an eventfd and memory.oom_control's descriptor, by number.
   TRY_ASSIGN(host::Fd watch, host::Fd::eventfd());
   auto control = host::Fd::open(memory->folder + "/memory.oom_control", O_RDONLY);
-  if (!control) return control.error().code == ENOENT ? Result<host::Fd>(host::Fd()) : std::unexpected(std::move(control).error());
+  if (!control)
+    return control.error().code == ENOENT ? Result<host::Fd>(host::Fd()) : std::unexpected(std::move(control).error());
   const int code = put(memory->folder, "cgroup.event_control", fmt::format("{} {}", watch.get(), control->get()));
   if (code != 0) return fail_errno(fmt::format("cannot watch '{}/memory.oom_control'", memory->folder), code);
   return watch;

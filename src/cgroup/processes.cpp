@@ -20,7 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr auto freeze_time = 10s;  ///< a process in an uninterruptible sleep (a dead network file system) cannot be frozen
+constexpr auto freeze_time =
+    10s;  ///< a process in an uninterruptible sleep (a dead network file system) cannot be frozen
 constexpr auto kill_time = 10s;
 
 /// Adds the processes of `folder` and below; ENOENT when it is not there.
@@ -43,15 +44,17 @@ enum class Freezing { thawed, freezing, frozen };
 Freezing state_v1(const std::string& folder) {
   auto state = get(folder, "freezer.state");
   if (!state) return Freezing::thawed;
-  return state->starts_with("FROZEN") ? Freezing::frozen : state->starts_with("FREEZING") ? Freezing::freezing : Freezing::thawed;
+  return state->starts_with("FROZEN")     ? Freezing::frozen
+         : state->starts_with("FREEZING") ? Freezing::freezing
+                                          : Freezing::thawed;
 }
 
 std::unexpected<Error> cannot_freeze(const std::string& folder, int code) {
   return fail_errno(fmt::format("cannot freeze cgroup '{}'", folder), code);
 }
 
-/// The v1 freezer can stay at FREEZING for ever: a process that is being forked or traced while the others are frozen is missed, and is only
-/// looked for again by another write, or after a thaw (freezer-subsystem.rst).
+/// The v1 freezer can stay at FREEZING for ever: a process that is being forked or traced while the others are frozen
+/// is missed, and is only looked for again by another write, or after a thaw (freezer-subsystem.rst).
 Result<> freeze_v1(const std::string& folder) {
   const auto deadline = Clock::now() + freeze_time;
   for (unsigned round = 1;; ++round) {
@@ -117,9 +120,12 @@ Result<> Group::freeze() const {
 Result<> Group::thaw() const {
   const Part* freezer = part("freezer");
   const Part* v2 = v2_part();
-  if (freezer == nullptr && v2 == nullptr) return fail("cannot thaw the group", "neither the v1 freezer nor cgroup v2 is mounted");
-  const int code = freezer != nullptr ? put(freezer->folder, "freezer.state", "THAWED") : put(v2->folder, "cgroup.freeze", "0");
-  if (code != 0) return fail_errno(fmt::format("cannot thaw cgroup '{}'", freezer != nullptr ? freezer->folder : v2->folder), code);
+  if (freezer == nullptr && v2 == nullptr)
+    return fail("cannot thaw the group", "neither the v1 freezer nor cgroup v2 is mounted");
+  const int code =
+      freezer != nullptr ? put(freezer->folder, "freezer.state", "THAWED") : put(v2->folder, "cgroup.freeze", "0");
+  if (code != 0)
+    return fail_errno(fmt::format("cannot thaw cgroup '{}'", freezer != nullptr ? freezer->folder : v2->folder), code);
   return {};
 }
 
@@ -135,7 +141,8 @@ Result<> Group::kill_all(int signal) const {
   if (signal != SIGKILL) {
     TRY_ASSIGN(const auto all, processes());
     for (const pid_t pid : all) {
-      if (::kill(pid, signal) != 0 && errno != ESRCH) return fail_errno(fmt::format("cannot send signal {} to process {}", signal, pid));
+      if (::kill(pid, signal) != 0 && errno != ESRCH)
+        return fail_errno(fmt::format("cannot send signal {} to process {}", signal, pid));
     }
     return {};
   }
@@ -148,12 +155,13 @@ Result<> Group::kill_all(int signal) const {
     TRY_ASSIGN(auto all, processes());
     if (all.empty()) return {};
     if (Clock::now() > deadline) {
-      return fail(fmt::format("cannot end the {} processes of cgroup '{}'", all.size(), parts_.front().folder), fmt::format("process {} is still there", all.front()),
+      return fail(fmt::format("cannot end the {} processes of cgroup '{}'", all.size(), parts_.front().folder),
+                  fmt::format("process {} is still there", all.front()),
                   "it may wait for a device or a network file system");
     }
     if (!at_once) {
-      // The first round is for the usual case, a few processes that do not fork. From the second on they are stopped first, so that
-      // none can fork between the list and the signal.
+      // The first round is for the usual case, a few processes that do not fork. From the second on they are stopped
+      // first, so that none can fork between the list and the signal.
       const bool stopped = round > 0 && can_freeze && freeze().has_value();
       if (stopped) {
         TRY_ASSIGN(all, processes());

@@ -15,7 +15,8 @@ namespace {
 std::string hint_for(const Write& write, int code) {
   const std::string_view file = write.file;
   if (code == ENOENT) {
-    if (file.starts_with("memory.memsw") || file == "memory.swap.max") return "the kernel does not count swap; boot it with swapaccount=1";
+    if (file.starts_with("memory.memsw") || file == "memory.swap.max")
+      return "the kernel does not count swap; boot it with swapaccount=1";
     if (file.find(".weight") != std::string_view::npos && (file.starts_with("blkio") || file.starts_with("io"))) {
       return "weights of block I/O need the I/O scheduler bfq or the controller iocost";
     }
@@ -24,7 +25,8 @@ std::string hint_for(const Write& write, int code) {
     return "the controller is not enabled in this group, or the kernel is too old";
   }
   if (code == EBUSY && file.starts_with("memory")) return "the group uses more than that now";
-  if (code == EBUSY && file.starts_with("cgroup.subtree_control")) return "the group has processes of its own; move them into a group below it first";
+  if (code == EBUSY && file.starts_with("cgroup.subtree_control"))
+    return "the group has processes of its own; move them into a group below it first";
   if (code == ENODEV) return "no such device";
   if (file.starts_with("cpuset") && (code == EINVAL || code == EACCES || code == ENOSPC || code == ERANGE)) {
     return "only CPUs and memory nodes that the group above has";
@@ -35,7 +37,8 @@ std::string hint_for(const Write& write, int code) {
 }
 
 std::unexpected<Error> refused(const std::string& folder, const Write& write, int code) {
-  return fail_errno(fmt::format("cannot set '{}' to '{}' in '{}'", write.file, write.value, folder), code, hint_for(write, code));
+  return fail_errno(fmt::format("cannot set '{}' to '{}' in '{}'", write.file, write.value, folder), code,
+                    hint_for(write, code));
 }
 
 /// Keeps the last file open: rules about devices are a dozen values for one file.
@@ -104,7 +107,8 @@ Result<> check_page_size(std::string_view name) {
 
 Result<> rdma_writes(const Resources& resources, Writes& out) {
   for (const auto& limit : resources.rdma) {
-    if (limit.device.empty() || limit.device.find_first_of(" \n=") != std::string::npos) return fail(fmt::format("RDMA device '{}'", limit.device), "no such name");
+    if (limit.device.empty() || limit.device.find_first_of(" \n=") != std::string::npos)
+      return fail(fmt::format("RDMA device '{}'", limit.device), "no such name");
     std::string value = limit.device;
     if (limit.handles) value += fmt::format(" hca_handle={}", *limit.handles);
     if (limit.objects) value += fmt::format(" hca_object={}", *limit.objects);

@@ -22,7 +22,8 @@ void cpu(const CpuLimits& limits, Writes& out) {
   if (limits.period && *limits.period != 0) out.push_back({"cpu.cfs_period_us", std::to_string(*limits.period)});
   if (limits.quota && *limits.quota != 0) out.push_back({"cpu.cfs_quota_us", std::to_string(*limits.quota)});
   if (limits.burst) out.push_back({"cpu.cfs_burst_us", std::to_string(*limits.burst)});
-  if (limits.realtime_period && *limits.realtime_period != 0) out.push_back({"cpu.rt_period_us", std::to_string(*limits.realtime_period)});
+  if (limits.realtime_period && *limits.realtime_period != 0)
+    out.push_back({"cpu.rt_period_us", std::to_string(*limits.realtime_period)});
   if (limits.realtime_runtime) out.push_back({"cpu.rt_runtime_us", std::to_string(*limits.realtime_runtime)});
 }
 
@@ -31,14 +32,19 @@ Result<> memory(const MemoryLimits& limits, Writes& out, Notices* notices) {
   i64 swap = limits.swap.value_or(0);
   if (limit == -1 && swap == 0) swap = -1;  // memory and swap together are never less than memory
   if (swap > 0 && limit > 0 && swap < limit) {
-    return fail(fmt::format("memory swap {}", swap), fmt::format("less than the memory limit {}, which it includes", limit));
+    return fail(fmt::format("memory swap {}", swap),
+                fmt::format("less than the memory limit {}, which it includes", limit));
   }
   if (limit != 0) out.push_back({"memory.limit_in_bytes", std::to_string(limit)});
   // Without swap accounting there is nothing to lift.
-  if (swap != 0) out.push_back({.file = "memory.memsw.limit_in_bytes", .value = std::to_string(swap), .may_miss = swap == -1});
-  if (limits.reservation.value_or(0) != 0) out.push_back({"memory.soft_limit_in_bytes", std::to_string(*limits.reservation)});
-  if (limits.kernel.value_or(0) != 0) notice(notices, "the limit of kernel memory is left out: kernels count it as memory");
-  if (limits.kernel_tcp.value_or(0) != 0) out.push_back({"memory.kmem.tcp.limit_in_bytes", std::to_string(*limits.kernel_tcp)});
+  if (swap != 0)
+    out.push_back({.file = "memory.memsw.limit_in_bytes", .value = std::to_string(swap), .may_miss = swap == -1});
+  if (limits.reservation.value_or(0) != 0)
+    out.push_back({"memory.soft_limit_in_bytes", std::to_string(*limits.reservation)});
+  if (limits.kernel.value_or(0) != 0)
+    notice(notices, "the limit of kernel memory is left out: kernels count it as memory");
+  if (limits.kernel_tcp.value_or(0) != 0)
+    out.push_back({"memory.kmem.tcp.limit_in_bytes", std::to_string(*limits.kernel_tcp)});
   if (limits.swappiness) {
     if (*limits.swappiness > 100) return fail(fmt::format("memory swappiness {}", *limits.swappiness), "above 100");
     out.push_back({"memory.swappiness", std::to_string(*limits.swappiness)});
@@ -56,12 +62,14 @@ void blkio(const BlockIoLimits& limits, Writes& out, Notices* notices) {
   for (const auto& device : limits.weight_devices) {
     leaf = leaf || device.leaf_weight.value_or(0) != 0;
     if (device.weight.value_or(0) == 0) continue;
-    weight(fmt::format("{}:{} {}", device.major, device.minor, *device.weight), "blkio.weight_device", "blkio.bfq.weight_device");
+    weight(fmt::format("{}:{} {}", device.major, device.minor, *device.weight), "blkio.weight_device",
+           "blkio.bfq.weight_device");
   }
   if (leaf) notice(notices, "leaf weights of block I/O are left out: they went with the scheduler CFQ (Linux 5.0)");
   const auto throttle = [&](const std::vector<container::ThrottleDevice>& devices, const char* name) {
     for (const auto& device : devices) {
-      out.push_back({fmt::format("blkio.throttle.{}_device", name), fmt::format("{}:{} {}", device.major, device.minor, device.rate)});
+      out.push_back({fmt::format("blkio.throttle.{}_device", name),
+                     fmt::format("{}:{} {}", device.major, device.minor, device.rate)});
     }
   };
   throttle(limits.read_bps, "read_bps");
@@ -83,19 +91,23 @@ Result<Writes> writes_v1(std::string_view controller, const Resources& r, const 
     TRY(check_memory_use(*r.memory, folder, "memory.usage_in_bytes"));
     TRY(memory(*r.memory, out, notices));
   }
-  if (controller == "pids" && r.pids_limit) out.push_back({"pids.max", *r.pids_limit <= 0 ? "max" : std::to_string(*r.pids_limit)});
+  if (controller == "pids" && r.pids_limit)
+    out.push_back({"pids.max", *r.pids_limit <= 0 ? "max" : std::to_string(*r.pids_limit)});
   if (controller == "blkio" && r.block_io) blkio(*r.block_io, out, notices);
   if (controller == "hugetlb") {
     for (const auto& page : r.hugepages) {
       TRY(check_page_size(page.page_size));
       out.push_back({fmt::format("hugetlb.{}.limit_in_bytes", page.page_size), std::to_string(page.limit)});
-      out.push_back({.file = fmt::format("hugetlb.{}.rsvd.limit_in_bytes", page.page_size), .value = std::to_string(page.limit), .may_miss = true});
+      out.push_back({.file = fmt::format("hugetlb.{}.rsvd.limit_in_bytes", page.page_size),
+                     .value = std::to_string(page.limit),
+                     .may_miss = true});
     }
   }
   if (controller == "rdma") TRY(rdma_writes(r, out));
   if (controller == "net_cls" && r.net_class_id) out.push_back({"net_cls.classid", std::to_string(*r.net_class_id)});
   if (controller == "net_prio") {
-    for (const auto& priority : r.net_priorities) out.push_back({"net_prio.ifpriomap", fmt::format("{} {}", priority.name, priority.priority)});
+    for (const auto& priority : r.net_priorities)
+      out.push_back({"net_prio.ifpriomap", fmt::format("{} {}", priority.name, priority.priority)});
   }
   if (controller == "devices" && !r.devices.empty()) {
     TRY_ASSIGN(const DeviceList list, device_list(r.devices));

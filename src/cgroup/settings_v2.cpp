@@ -24,7 +24,8 @@ Result<> cpu(const CpuLimits& limits, const std::string& folder, Writes& out) {
     return fail("limits of real-time CPU", "cgroup v2 has none", "leave realtimePeriod and realtimeRuntime out");
   }
   if (limits.idle && *limits.idle == 0) out.push_back({"cpu.idle", "0"});
-  if (limits.shares && *limits.shares != 0) out.push_back({"cpu.weight", std::to_string(cpu_shares_to_weight(*limits.shares))});
+  if (limits.shares && *limits.shares != 0)
+    out.push_back({"cpu.weight", std::to_string(cpu_shares_to_weight(*limits.shares))});
   if (limits.idle && *limits.idle != 0) out.push_back({"cpu.idle", std::to_string(*limits.idle)});
   const i64 quota = limits.quota.value_or(0);
   const u64 period = limits.period.value_or(0);
@@ -58,14 +59,16 @@ Result<> memory(const MemoryLimits& limits, Writes& out, Notices* notices) {
     notice(notices, "limits of kernel memory are left out: cgroup v2 counts it as memory");
   }
   if (limits.swappiness) notice(notices, "memory swappiness is left out: cgroup v2 has one for the whole host");
-  if (limits.disable_oom_killer.value_or(false)) notice(notices, "disableOOMKiller is left out: cgroup v2 always ends a process");
+  if (limits.disable_oom_killer.value_or(false))
+    notice(notices, "disableOOMKiller is left out: cgroup v2 always ends a process");
   return {};
 }
 
 void io(const BlockIoLimits& limits, Writes& out, Notices* notices) {
   // bfq understands blkio's range; io.weight is the iocost controller's.
   const auto weight = [&](const std::string& device, u64 value) {
-    out.push_back({"io.bfq.weight", fmt::format("{}{}", device, value), "io.weight", fmt::format("{}{}", device, io_weight(value))});
+    out.push_back({"io.bfq.weight", fmt::format("{}{}", device, value), "io.weight",
+                   fmt::format("{}{}", device, io_weight(value))});
   };
   if (limits.weight.value_or(0) != 0) weight("", *limits.weight);
   bool leaf = limits.leaf_weight.value_or(0) != 0;
@@ -77,14 +80,16 @@ void io(const BlockIoLimits& limits, Writes& out, Notices* notices) {
   std::map<std::pair<i64, i64>, std::string> lines;  // one write per device
   const auto throttle = [&](const std::vector<container::ThrottleDevice>& devices, const char* name) {
     for (const auto& device : devices) {
-      lines[{device.major, device.minor}] += fmt::format(" {}={}", name, device.rate == 0 ? "max" : std::to_string(device.rate));
+      lines[{device.major, device.minor}] +=
+          fmt::format(" {}={}", name, device.rate == 0 ? "max" : std::to_string(device.rate));
     }
   };
   throttle(limits.read_bps, "rbps");
   throttle(limits.write_bps, "wbps");
   throttle(limits.read_iops, "riops");
   throttle(limits.write_iops, "wiops");
-  for (const auto& [device, values] : lines) out.push_back({"io.max", fmt::format("{}:{}{}", device.first, device.second, values)});
+  for (const auto& [device, values] : lines)
+    out.push_back({"io.max", fmt::format("{}:{}{}", device.first, device.second, values)});
 }
 
 }  // namespace
@@ -100,13 +105,16 @@ Result<Writes> writes_v2(std::string_view controller, const Resources& r, const 
     TRY(check_memory_use(*r.memory, folder, "memory.current"));
     TRY(memory(*r.memory, out, notices));
   }
-  if (controller == "pids" && r.pids_limit) out.push_back({"pids.max", *r.pids_limit <= 0 ? "max" : std::to_string(*r.pids_limit)});
+  if (controller == "pids" && r.pids_limit)
+    out.push_back({"pids.max", *r.pids_limit <= 0 ? "max" : std::to_string(*r.pids_limit)});
   if (controller == "blkio" && r.block_io) io(*r.block_io, out, notices);
   if (controller == "hugetlb") {
     for (const auto& page : r.hugepages) {
       TRY(check_page_size(page.page_size));
       out.push_back({fmt::format("hugetlb.{}.max", page.page_size), std::to_string(page.limit)});
-      out.push_back({.file = fmt::format("hugetlb.{}.rsvd.max", page.page_size), .value = std::to_string(page.limit), .may_miss = true});
+      out.push_back({.file = fmt::format("hugetlb.{}.rsvd.max", page.page_size),
+                     .value = std::to_string(page.limit),
+                     .may_miss = true});
     }
   }
   if (controller == "rdma") TRY(rdma_writes(r, out));
@@ -116,8 +124,11 @@ Result<Writes> writes_v2(std::string_view controller, const Resources& r, const 
 Result<Writes> writes_unified(const Resources& r) {
   Writes out;
   for (const auto& [file, value] : r.unified) {
-    const bool plain = !file.empty() && std::all_of(file.begin(), file.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_'; });
-    if (!plain || file.front() == '.' || file.find('.') == std::string::npos) return fail(fmt::format("unified cgroup file '{}'", file), "no such name");
+    const bool plain = !file.empty() && std::all_of(file.begin(), file.end(), [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_';
+    });
+    if (!plain || file.front() == '.' || file.find('.') == std::string::npos)
+      return fail(fmt::format("unified cgroup file '{}'", file), "no such name");
     if (file == "cgroup.procs" || file == "cgroup.threads" || file == "cgroup.kill" || file == "cgroup.freeze") {
       return fail(fmt::format("unified cgroup file '{}'", file), "it moves, stops or ends processes and is no limit");
     }

@@ -69,7 +69,8 @@ void memory_v1(const std::string& folder, Stats& out) {
   out.swap = both > out.memory ? both - out.memory : 0;
   out.swap_limit = none;
   const u64 both_limit = v1_limit(value_or(folder, "memory.memsw.limit_in_bytes", none));
-  if (both_limit != none && out.memory_limit != none) out.swap_limit = both_limit - std::min(both_limit, out.memory_limit);
+  if (both_limit != none && out.memory_limit != none)
+    out.swap_limit = both_limit - std::min(both_limit, out.memory_limit);
   const Table stat(folder, "memory.stat");
   out.memory_file = stat["total_cache"];
   out.memory_anon = stat["total_rss"];

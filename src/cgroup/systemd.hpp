@@ -1,5 +1,5 @@
-// Transient scopes of systemd. Its bus is spoken to through `busctl`, systemd's own program, which is on every host where systemd runs: libsystemd
-// has no static form, and a runtime that loads it at run time is a dynamic program.
+// Transient scopes of systemd. Its bus is spoken to through `busctl`, systemd's own program, which is on every host
+// where systemd runs: libsystemd has no static form, and a runtime that loads it at run time is a dynamic program.
 #pragma once
 #include <sys/types.h>
 

@@ -69,8 +69,8 @@ void drain(int fd) {
 }
 
 Result<int> follow(const Global& global, const std::string& id, const cgroup::Group& group, int interval_ms) {
-  const auto watch = group.oom_watch();
-  const host::Fd oom(watch && *watch >= 0 ? *watch : -1);
+  auto watch = group.oom_watch();
+  const host::Fd oom = watch ? std::move(*watch) : host::Fd();
   u64 seen = 0;
   if (const auto stats = group.stats()) seen = stats->oom_kills;
   for (;;) {
