@@ -32,6 +32,10 @@ std::string folder_name(const Folder& group) {
   return group.controllers.starts_with("name=") ? group.controllers.substr(5) : group.controllers;
 }
 
+bool is_system(const Spec& spec) {
+  return std::ranges::any_of(spec.annotations, [](const auto& entry) { return entry.first == "org.nagaya.system" && entry.second == "true"; });
+}
+
 Result<host::Fd> group_mount(const RootRequest& request, const Folder& group, u64 attributes) {
   if (request.new_cgroup_namespace) {
     std::vector<std::string> options;
@@ -48,12 +52,16 @@ Result<host::Fd> group_mount(const RootRequest& request, const Folder& group, u6
 }
 
 /// One folder for each hierarchy in a small tmpfs, and links for controllers that share one: what programs look for at /sys/fs/cgroup.
-Result<> mount_hierarchies(const RootRequest& request, int root, const Mount& mount, u64 attributes) {
+Result<> mount_hierarchies(const RootRequest& request, int root, const Mount& mount, u64 wanted) {
   TRY_ASSIGN(const host::Fd target, mount_place(root, mount, false));
-  TRY_ASSIGN(const host::Fd base, new_mount("tmpfs", "cgroup", {"mode=755", "size=64k"}, attributes & ~static_cast<u64>(MOUNT_ATTR_RDONLY)));
+  TRY_ASSIGN(const host::Fd base, new_mount("tmpfs", "cgroup", {"mode=755", "size=64k"}, wanted & ~static_cast<u64>(MOUNT_ATTR_RDONLY)));
   TRY(attach(base.get(), target.get()));
+  // A whole system arranges its services in the hierarchy made for that, which limits nothing.
+  const bool system = is_system(*request.spec);
   for (const Folder& group : request.cgroups) {
     const std::string name = folder_name(group);
+    const bool own = system && (group.controllers == "name=systemd" || group.v2);
+    const u64 attributes = own ? wanted & ~static_cast<u64>(MOUNT_ATTR_RDONLY) : wanted;
     if (::mkdirat(base.get(), name.c_str(), 0755) != 0) return fail_errno("cannot make the folder of cgroup '" + name + "'");
     TRY_ASSIGN(const host::Fd made, group_mount(request, group, attributes));
     TRY_ASSIGN(const host::Fd place, find_in_root(base.get(), "/" + name, false));
@@ -61,7 +69,7 @@ Result<> mount_hierarchies(const RootRequest& request, int root, const Mount& mo
     if (group.v2 || name.find(',') == std::string::npos) continue;
     for (const std::string& controller : split(name)) (void)::symlinkat(name.c_str(), base.get(), controller.c_str());
   }
-  return set_attributes(base.get(), attributes & MOUNT_ATTR_RDONLY, 0, false);
+  return set_attributes(base.get(), wanted & MOUNT_ATTR_RDONLY, 0, false);
 }
 
 }  // namespace
@@ -72,7 +80,8 @@ Result<> mount_cgroups(const RootRequest& request, int root, const Mount& mount,
 
   TRY_ASSIGN(const host::Fd target, mount_place(root, mount, false));
   const auto v2 = std::ranges::find_if(request.cgroups, &Folder::v2);
-  Result<host::Fd> made = v2 != request.cgroups.end() ? group_mount(request, *v2, options.set) : new_mount("cgroup2", "cgroup", {}, options.set);
+  const u64 attributes = is_system(*request.spec) ? options.set & ~static_cast<u64>(MOUNT_ATTR_RDONLY) : options.set;
+  Result<host::Fd> made = v2 != request.cgroups.end() ? group_mount(request, *v2, attributes) : new_mount("cgroup2", "cgroup", {}, attributes);
   if (!made && (made.error().code == EPERM || made.error().code == EBUSY)) {
     // A user namespace without a cgroup of its own sees what the host shows, read-only.
     TRY_ASSIGN(made, clone_tree(AT_FDCWD, "/sys/fs/cgroup", true));
