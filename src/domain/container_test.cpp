@@ -47,7 +47,7 @@ TEST(ContainerDefinition, RefusesWhatCouldNotRun) {
   };
   EXPECT_THAT(with([](auto& d) { d.name = "../x"; }), HasSubstr("name"));
   EXPECT_THAT(with([](auto& d) { d.limits.memory = 100; }), HasSubstr("512 KiB"));
-  EXPECT_THAT(with([](auto& d) { d.limits.memory_swap = 5; }), HasSubstr("together"));
+  EXPECT_THAT(with([](auto& d) { d.limits.memory = MiB; d.limits.memory_swap = 5; }), HasSubstr("together"));
   EXPECT_THAT(with([](auto& d) { d.workdir = "x"; }), HasSubstr("absolute"));
   EXPECT_THAT(with([](auto& d) { d.env = {"novalue"}; }), HasSubstr("NAME=VALUE"));
   EXPECT_THAT(with([](auto& d) { d.publish = {"x"}; }), Not(""));
