@@ -167,7 +167,7 @@ CommandSpec pull_command() {
                        {"nagaya pull oci:layout:1.2", "from an OCI layout in a folder"}},
           .options = {{"IMAGE", "IMAGE", "NAME[:TAG], docker://REF, docker-archive:FILE, oci-archive:FILE or oci:DIR[:NAME]"},
                       {"--name", "NAME[:TAG]", "name of the image (default: that of the source)"},
-                      {"--size", "SIZE", "size of the disk; what is not used takes no space (default: 4G)"},
+                      {"--size", "SIZE", "also make the disk for virtual machines now, of that size (default: 4G, when the first machine is made)"},
                       {"-q,--quiet", "", "no progress"},
                       {"--verbose", "", "show what the tools print"}},
           .sections = {{"Notes", "The new image's id is printed on standard output. Registries and archives need skopeo.", {}}},

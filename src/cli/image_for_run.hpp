@@ -7,7 +7,12 @@
 
 namespace nagaya::cli {
 
+enum class ImageUse : u8 {
+  machine,   ///< needs a disk and a kernel
+  container  ///< needs layers
+};
+
 /// What is missing is fetched from its registry, but "debian" is built; with progress on standard error unless `quiet`.
-[[nodiscard]] Result<image::Image> image_for_run(const std::string& name, bool quiet);
+[[nodiscard]] Result<image::Image> image_for_run(const std::string& name, bool quiet, ImageUse use);
 
 }  // namespace nagaya::cli

@@ -114,7 +114,7 @@ Result<domain::MachineSpec> spec_from_options(const Parsed& options, const proto
 
 Result<int> run_image(const Parsed& options, const proto::VmConfig& config) {
   TRY_ASSIGN(domain::MachineSpec spec, spec_from_options(options, config));
-  TRY_ASSIGN(const image::Image image, image_for_run(spec.image_name, options.has("quiet")));
+  TRY_ASSIGN(const image::Image image, image_for_run(spec.image_name, options.has("quiet"), ImageUse::machine));
   spec.image = image.id;
   TRY(spec.validate());
   if (options.has("dry-run")) {

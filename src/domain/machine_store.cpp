@@ -54,7 +54,7 @@ Error unknown_machine(const std::string& name) {
 MachineStore::MachineStore() : MachineStore(host::state_dir(), host::runtime_dir()) {}
 
 MachinePlaces MachineStore::places_of(const std::string& name) const {
-  return {.folder = state_ + "/vms/" + name, .runtime = runtime_ + "/vm/" + name};
+  return {.folder = state_ + "/domains/" + name, .runtime = runtime_ + "/vm/" + name};
 }
 
 Result<Machine> MachineStore::create(MachineSpec spec) const {
@@ -62,7 +62,7 @@ Result<Machine> MachineStore::create(MachineSpec spec) const {
   TRY(spec.validate());
   Machine out{std::move(spec), {}};
   out.places = places_of(out.spec.name);
-  TRY(make_folders(state_ + "/vms"));
+  TRY(make_folders(state_ + "/domains"));
   if (::mkdir(out.places.folder.c_str(), 0700) != 0) {
     if (errno == EEXIST) {
       return fail(fmt::format("a machine '{}' exists", out.spec.name), {},
@@ -95,7 +95,7 @@ Result<Machine> MachineStore::find(const std::string& name) const {
   std::error_code error;
   if (fs::exists(places_of(name).folder, error)) return load(name);
   std::vector<std::string> matches;
-  for (const auto& entry : fs::directory_iterator(state_ + "/vms", error)) {
+  for (const auto& entry : fs::directory_iterator(state_ + "/domains", error)) {
     if (entry.path().filename().string().starts_with(name)) matches.push_back(entry.path().filename().string());
   }
   if (matches.size() == 1) return load(matches[0]);
@@ -107,7 +107,7 @@ Result<Machine> MachineStore::find(const std::string& name) const {
 Result<std::vector<Machine>> MachineStore::list(std::vector<std::string>* unreadable) const {
   std::vector<Machine> out;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(state_ + "/vms", error)) {
+  for (const auto& entry : fs::directory_iterator(state_ + "/domains", error)) {
     const std::string name = entry.path().filename().string();
     if (!proto::plain_name(name)) continue;
     if (auto machine = load(name)) {
@@ -116,7 +116,7 @@ Result<std::vector<Machine>> MachineStore::list(std::vector<std::string>* unread
       unreadable->push_back(machine.error().message());
     }
   }
-  if (error && error.value() != ENOENT) return fail_errno(fmt::format("cannot read '{}/vms'", state_), error.value());
+  if (error && error.value() != ENOENT) return fail_errno(fmt::format("cannot read '{}/domains'", state_), error.value());
   std::ranges::sort(out, {}, [](const Machine& m) { return m.spec.name; });
   return out;
 }
@@ -149,7 +149,7 @@ Result<> MachineStore::remove(const Machine& machine, host::Fd /*held*/) const {
   std::error_code error;
   fs::remove_all(machine.places.runtime, error);
   // Renamed first: what was begun to be removed is no machine any more.
-  const std::string gone = state_ + "/vms/." + machine.spec.name + ".removed";
+  const std::string gone = state_ + "/domains/." + machine.spec.name + ".removed";
   fs::remove_all(gone, error);
   fs::rename(machine.places.folder, gone, error);
   if (!error) fs::remove_all(gone, error);

@@ -1,4 +1,4 @@
-// The named machines of this user: one folder each, <state_dir>/vms/NAME, with machine.json, its disk and its seed. What
+// The named machines of this user: one folder each, <state_dir>/domains/NAME, with machine.json, its disk and its seed. What
 // runs holds the folder's lock, so that every command sees the truth, whatever was killed before.
 #pragma once
 #include <string>
@@ -12,7 +12,7 @@ namespace nagaya::domain {
 
 /// One machine's places. Files may be absent.
 struct MachinePlaces {
-  std::string folder;   ///< <state>/vms/NAME
+  std::string folder;   ///< <state>/domains/NAME
   std::string runtime;  ///< <runtime>/vm/NAME
   [[nodiscard]] std::string definition() const { return folder + "/machine.json"; }
   [[nodiscard]] std::string disk() const { return folder + "/disk.qcow2"; }

@@ -11,6 +11,7 @@
 #include "image/ext4.hpp"
 #include "image/kernel.hpp"
 #include "image/layers.hpp"
+#include "image/pack.hpp"
 #include "image/reference.hpp"
 
 namespace nagaya::image {
@@ -143,6 +144,10 @@ Result<Image> build_debian(Store& store, const DebianOptions& options, const Wor
   work.say(fmt::format("writing the disk; kernel {}", kernel.version));
   TRY_ASSIGN(const u64 size, make_ext4(layers, tree, {.path = raw, .size = options.size, .label = "debian", .scratch = folder}, work));
   TRY(block::convert_image({.from = {.path = raw, .format = block::Format::raw, .read_only = true}, .to = {.path = disk, .format = block::Format::qcow2}}));
+  // The same root for containers.
+  work.say("packing the root for containers");
+  const std::string layer = folder + "/root.tar.zst";
+  TRY(pack(tar, layer, work));
   TRY(work.check());
   work.say("putting it into the store");
   return store.add({.kind = Kind::disk,
@@ -153,7 +158,8 @@ Result<Image> build_debian(Store& store, const DebianOptions& options, const Wor
                     .disk_size = size,
                     .kernel = kernel.kernel,
                     .initrd = kernel.initrd,
-                    .append = debian_append()});
+                    .append = debian_append(),
+                    .layers = {layer}});
 }
 
 }  // namespace nagaya::image

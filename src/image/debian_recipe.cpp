@@ -45,6 +45,11 @@ Environment=TERM=xterm-256color
 ExecStart=
 ExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200,57600,38400,9600 %I $TERM
 END
+write etc/systemd/system/console-getty.service.d/autologin.conf <<'END'
+[Service]
+ExecStart=
+ExecStart=-/sbin/agetty --autologin root --noclear --keep-baud console 115200,57600,38400,9600 $TERM
+END
 chroot . usermod -p '*' root
 
 # Each machine has keys of its own, made at its first boot.

@@ -10,7 +10,7 @@ namespace nagaya::image {
 
 enum class Kind : u8 {
   disk,   ///< a whole system on a disk, with its kernel and initial RAM disk
-  oci,    ///< a root file system on a disk and the program to run in it
+  oci,    ///< a root file system and the program to run in it
   kernel  ///< a kernel and its initial RAM disk, for images that have none
 };
 [[nodiscard]] std::string_view kind_name(Kind kind);
@@ -23,6 +23,12 @@ struct OciConfig {
   std::vector<std::string> volumes{}, exposed_ports{};
   std::map<std::string, std::string> labels{};
   bool operator==(const OciConfig&) const = default;
+};
+
+/// A layer of a root file system: an archive, the lowest first.
+struct ImageLayer {
+  std::string sha256{}, path{};
+  u64 size = 0;  ///< bytes of the archive
 };
 
 struct Image {
@@ -38,6 +44,7 @@ struct Image {
   std::string kernel_path{}, initrd_path{};
   std::string append{};               ///< kernel command line
   OciConfig oci{};                    ///< Kind::oci only
+  std::vector<ImageLayer> layers{};   ///< what containers are made of; empty: only machines can be
 };
 
 }  // namespace nagaya::image

@@ -43,18 +43,31 @@ Result<> take_oci(const nlohmann::json& object, const std::string& what, OciConf
   return fields.finish();
 }
 
+Result<Blob> blob_of(const nlohmann::json& value, const std::string& what, const std::string& role) {
+  if (!value.is_object()) return fail(what, "a file is not an object");
+  Blob blob;
+  Fields fields(value, what + ": " + role);
+  fields.text("sha256", blob.sha256);
+  fields.number("size", blob.size);
+  TRY(fields.finish());
+  if (!is_sha256(blob.sha256)) return fail(what, fmt::format("the hash of '{}' is none", role));
+  return blob;
+}
+
+Result<> take_layers(const nlohmann::json& list, const std::string& what, std::vector<Blob>& layers) {
+  if (!list.is_array()) return fail(what, "'layers' is not a list");
+  for (const auto& value : list) {
+    TRY_ASSIGN(Blob blob, blob_of(value, what, "layers"));
+    layers.push_back(std::move(blob));
+  }
+  return {};
+}
+
 Result<> take_blobs(const nlohmann::json& object, const std::string& what, std::map<std::string, Blob>& blobs) {
   if (!object.is_object()) return fail(what, "'blobs' is not an object");
   for (const auto& [role, value] : object.items()) {
     if (role != "disk" && role != "kernel" && role != "initrd") return fail(what, fmt::format("unknown file '{}'", role));
-    if (!value.is_object()) return fail(what, "a file is not an object");
-    Blob blob;
-    Fields fields(value, what + ": " + role);
-    fields.text("sha256", blob.sha256);
-    fields.number("size", blob.size);
-    TRY(fields.finish());
-    if (!is_sha256(blob.sha256)) return fail(what, fmt::format("the hash of '{}' is none", role));
-    blobs[role] = blob;
+    TRY_ASSIGN(blobs[role], blob_of(value, what, role));
   }
   return {};
 }
@@ -75,6 +88,9 @@ std::string Manifest::to_json() const {
   ordered_json files = ordered_json::object();
   for (const auto& [role, blob] : blobs) files[role] = {{"sha256", blob.sha256}, {"size", blob.size}};
   out["blobs"] = std::move(files);
+  if (!layers.empty()) {
+    for (const Blob& layer : layers) out["layers"].push_back({{"sha256", layer.sha256}, {"size", layer.size}});
+  }
   if (kind == Kind::oci) out["oci"] = oci_json(oci);
   return proto::print(out, 2) + "\n";
 }
@@ -94,6 +110,7 @@ Result<Manifest> Manifest::from_json(std::string_view text, const std::string& w
   fields.text("append", out.append);
   const auto* blobs = fields.take("blobs");
   const auto* oci = fields.take("oci");
+  const auto* layers = fields.take("layers");
   TRY(fields.finish());
   if (its_version != version) return fail(what, fmt::format("version {} is not known", its_version), "it was made by another Nagaya");
   const auto known = std::ranges::find(kinds, kind, [](const auto& k) { return std::string_view(k.second); });
@@ -101,10 +118,13 @@ Result<Manifest> Manifest::from_json(std::string_view text, const std::string& w
   out.kind = known->first;
   if (blobs == nullptr) return fail(what, "it names no files");
   TRY(take_blobs(*blobs, what, out.blobs));
+  if (layers != nullptr) TRY(take_layers(*layers, what, out.layers));
   if ((out.kind == Kind::oci) != (oci != nullptr)) return fail(what, "'oci' belongs to images of that kind");
   if (oci != nullptr) TRY(take_oci(*oci, what, out.oci));
   const bool disk = out.blobs.contains("disk");
-  if (disk != (out.kind != Kind::kernel) || disk != (out.disk_size != 0)) return fail(what, "disk and kind do not agree");
+  // An image of layers gets its disk when the first machine wants one.
+  const bool needs_disk = out.kind == Kind::disk || (out.kind == Kind::oci && out.layers.empty());
+  if ((needs_disk && !disk) || (disk && out.kind == Kind::kernel) || disk != (out.disk_size != 0)) return fail(what, "disk and kind do not agree");
   if (disk && out.disk_format != "qcow2" && out.disk_format != "raw") return fail(what, "the disk's format is neither raw nor qcow2");
   if (out.kind != Kind::oci && !out.blobs.contains("kernel")) return fail(what, "it has no kernel");
   return out;

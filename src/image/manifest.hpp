@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.hpp"
 #include "image/image.hpp"
@@ -24,6 +25,7 @@ struct Manifest {
   u64 disk_size = 0;
   std::map<std::string, Blob> blobs{};  ///< by role: "disk", "kernel", "initrd"
   OciConfig oci{};
+  std::vector<Blob> layers{};  ///< archives, the lowest first
   bool operator==(const Manifest&) const = default;
 
   [[nodiscard]] std::string to_json() const;

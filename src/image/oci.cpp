@@ -174,22 +174,41 @@ Result<Image> pull(Store& store, const PullOptions& options, const Work& work) {
     TRY(run_tool({.name = "skopeo", .package = "skopeo", .args = std::move(args), .scratch = scratch.path()}, work));
   }
   TRY_ASSIGN(const OciLayout layout, open_layout(source.layout, source.ref, work));
+  // Whatever is wrong with the layers shows now, and not when something is made of them.
+  TRY(read_tree({.files = layout.layers}));
+  NewImage made{.kind = Kind::oci,
+                .name = name,
+                .source = options.source,
+                .append = "console=ttyS0 root=/dev/vda rw quiet loglevel=3 cryptomgr.notests",
+                .oci = layout.config};
+  for (std::size_t i = 0; i < layout.layers.size(); ++i) {
+    // The store moves files; those of a layout are not ours.
+    std::string copy = fmt::format("{}/layer-{}", scratch.path(), i);
+    std::error_code error;
+    std::filesystem::copy_file(layout.layers[i], copy, error);
+    if (error) return fail_errno("cannot copy a layer", error.value());
+    made.layers.push_back(std::move(copy));
+  }
+  TRY(work.check());
+  TRY_ASSIGN(Image image, store.add(made));
+  if (options.size == 0) return image;
+  return with_disk(store, image, options.size, work);
+}
+
+Result<Image> with_disk(Store& store, const Image& image, u64 size, const Work& work) {
   TRY(ensure_kernel(store, work));
-  const Layers layers{.files = layout.layers};
+  if (image.layers.empty() || !image.disk_path.empty()) return store.find(image.id);
+  TRY_ASSIGN(const Scratch scratch, store.scratch());
+  Layers layers;
+  for (const ImageLayer& layer : image.layers) layers.files.push_back(layer.path);
   TRY_ASSIGN(const Tree tree, read_tree(layers));
-  work.say(fmt::format("writing the disk of {} layers", layout.layers.size()));
+  work.say(fmt::format("writing the disk of {} layers", layers.files.size()));
   const std::string raw = scratch.path() + "/disk.raw", disk = scratch.path() + "/disk.qcow2";
-  TRY_ASSIGN(const u64 size, make_ext4(layers, tree, {.path = raw, .size = options.size, .label = "root", .scratch = scratch.path()}, work));
+  TRY(make_ext4(layers, tree, {.path = raw, .size = size, .label = "root", .scratch = scratch.path()}, work));
   TRY(block::convert_image({.from = {.path = raw, .format = block::Format::raw, .read_only = true}, .to = {.path = disk, .format = block::Format::qcow2}}));
   TRY(work.check());
-  return store.add({.kind = Kind::oci,
-                    .name = name,
-                    .source = options.source,
-                    .disk = disk,
-                    .disk_format = "qcow2",
-                    .disk_size = size,
-                    .append = "console=ttyS0 root=/dev/vda rw quiet loglevel=3 cryptomgr.notests",
-                    .oci = layout.config});
+  TRY(store.add_disk(image, disk));
+  return store.find(image.id);
 }
 
 }  // namespace nagaya::image

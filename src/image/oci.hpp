@@ -51,8 +51,12 @@ struct OciSource {
 struct PullOptions {
   std::string source{};
   std::string name{};  ///< empty: as the source is called
-  u64 size = 4 * GiB;  ///< of the disk; larger when the content needs it
+  u64 size = 0;        ///< a disk for machines is made at once, of this size or larger when the content needs it; 0: when one wants it
 };
+inline constexpr u64 default_disk_size = 4 * GiB;
 [[nodiscard]] Result<Image> pull(Store& store, const PullOptions& options, const Work& work);
+
+/// The image with a kernel and, made of its layers unless it is there already, a disk: what a machine needs.
+[[nodiscard]] Result<Image> with_disk(Store& store, const Image& image, u64 size, const Work& work);
 
 }  // namespace nagaya::image

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <ctime>
@@ -49,6 +50,18 @@ Result<u64> size_of(const std::string& path) {
   return static_cast<u64>(info.st_size);
 }
 
+/// What a qcow2 file says of its size (QEMU's docs/interop/qcow2.txt, bytes 24 to 31); 0: it is none.
+u64 qcow2_size(const std::string& path) {
+  auto file = host::Fd::open(path, O_RDONLY);
+  std::array<u8, 32> head{};
+  if (!file) return 0;
+  const auto got = host::read_up_to(file->get(), head);
+  if (!got || *got != head.size() || head[0] != 'Q' || head[1] != 'F' || head[2] != 'I' || head[3] != 0xfb) return 0;
+  u64 size = 0;
+  for (std::size_t i = 24; i < head.size(); ++i) size = size << 8 | head[i];
+  return size;
+}
+
 }  // namespace
 
 Scratch::~Scratch() {
@@ -56,10 +69,10 @@ Scratch::~Scratch() {
   if (!path_.empty()) fs::remove_all(path_, ignored);
 }
 
-Result<Store> Store::open() { return open(host::state_dir() + "/images", host::state_dir() + "/vms"); }
+Result<Store> Store::open() { return open(host::state_dir() + "/images", host::state_dir() + "/domains"); }
 
 Result<Store> Store::open(std::string dir, std::string machines) {
-  for (const char* part : {"/blobs", "/manifests", "/scratch"}) {
+  for (const char* part : {"/blobs", "/manifests", "/scratch", "/disks", "/layers"}) {
     std::error_code error;
     fs::create_directories(dir + part, error);
     if (error) return fail_errno(fmt::format("cannot make '{}'", dir + part), error.value());
@@ -142,6 +155,17 @@ Result<Image> Store::load(const std::string& id, const Names& names) const {
     out.size += blob.size;
     (role == "disk" ? out.disk_path : role == "kernel" ? out.kernel_path : out.initrd_path) = blob_path(blob.sha256);
   }
+  for (const Blob& layer : m.layers) {
+    out.size += layer.size;
+    out.layers.push_back({layer.sha256, blob_path(layer.sha256), layer.size});
+  }
+  if (out.disk_path.empty() && !out.layers.empty()) {
+    if (const u64 size = qcow2_size(disk_path(id)); size != 0) {
+      out.disk_path = disk_path(id);
+      out.disk_format = "qcow2";
+      out.disk_size = size;
+    }
+  }
   return out;
 }
 
@@ -176,6 +200,7 @@ std::vector<std::string> Store::users(const std::string& id) const {
   std::error_code error;
   for (fs::directory_iterator it(machines_, error), end; !error && it != end; it.increment(error)) {
     auto text = read_text(it->path() / "machine.json");
+    if (!text) text = read_text(it->path() / "container.json");
     if (!text) continue;
     const auto object = nlohmann::json::parse(*text, nullptr, false);
     if (object.is_object() && object.contains("image") && object["image"] == id) out.push_back(it->path().filename());
@@ -206,6 +231,10 @@ Result<Image> Store::add(const NewImage& image) {
   for (const auto& [role, path] : {std::pair{"disk", image.disk}, std::pair{"kernel", image.kernel}, std::pair{"initrd", image.initrd}}) {
     if (path.empty()) continue;
     TRY_ASSIGN(m.blobs[role], take(path));
+  }
+  for (const std::string& path : image.layers) {
+    TRY_ASSIGN(Blob layer, take(path));
+    m.layers.push_back(std::move(layer));
   }
   const std::string text = m.to_json();
   TRY(Manifest::from_json(text, "the new image"));
@@ -241,7 +270,7 @@ Result<std::optional<std::string>> Store::remove(std::string_view reference) {
     return std::nullopt;
   }
   if (const auto machines = users(id); !machines.empty()) {
-    return fail(fmt::format("cannot remove image '{}'", reference), fmt::format("machine '{}' depends on it", machines[0]),
+    return fail(fmt::format("cannot remove image '{}'", reference), fmt::format("'{}' depends on it", machines[0]),
                 fmt::format("'nagaya rm {}' first", machines[0]));
   }
   std::erase_if(all, [&](const auto& entry) { return entry.second == id; });
@@ -259,10 +288,24 @@ Result<> Store::sweep() const {
     auto m = manifest(id);
     if (!m) return {};  // what a damaged manifest names is not known
     for (const auto& [role, blob] : m->blobs) used.insert(blob.sha256);
+    for (const Blob& layer : m->layers) used.insert(layer.sha256);
+    used.insert(id + ".qcow2");
   }
   std::error_code error;
   for (fs::directory_iterator it(dir_ + "/blobs", error), end; !error && it != end; it.increment(error)) {
     if (!used.contains(it->path().filename())) ::unlink(it->path().c_str());
+  }
+  for (fs::directory_iterator it(dir_ + "/disks", error), end; !error && it != end; it.increment(error)) {
+    if (!used.contains(it->path().filename())) ::unlink(it->path().c_str());
+  }
+  for (fs::directory_iterator it(dir_ + "/layers", error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename();
+    if (used.contains(name.substr(0, 64))) continue;
+    // Out of the way as one step: half a layer must not be found again.
+    const std::string gone = fmt::format("{}/scratch/{}.{}", dir_, name, ::getpid());
+    std::error_code ignored;
+    fs::rename(it->path(), gone, ignored);
+    fs::remove_all(gone, ignored);
   }
   return {};
 }
@@ -275,6 +318,10 @@ Result<> Store::verify(const Image& image) const {
       return fail(fmt::format("image {}", image.id.substr(0, 12)), fmt::format("the content of its {} was changed", role),
                   fmt::format("remove it with 'nagaya rmi {}' and make it again", image.id.substr(0, 12)));
     }
+  }
+  for (const Blob& layer : m.layers) {
+    TRY_ASSIGN(const std::string hash, sha256_of_file(blob_path(layer.sha256)));
+    if (hash != layer.sha256) return fail(fmt::format("image {}", image.id.substr(0, 12)), fmt::format("layer {} was changed", layer.sha256.substr(0, 12)));
   }
   return {};
 }

@@ -4,6 +4,8 @@
 //   blobs/HASH           content; read only
 //   manifests/ID.json    see manifest.hpp; ID is the file's own SHA-256
 //   names.json           {"NAME:TAG": "ID"}
+//   disks/ID.qcow2       the disk of an image of layers, made when the first machine wanted it
+//   layers/HASH/fs       a layer unpacked for overlayfs, made when the first container wanted it; HASH/bytes: of its files
 //   scratch/             folders of work in progress
 #pragma once
 #include <map>
@@ -16,6 +18,7 @@
 #include "host/fd.hpp"
 #include "image/image.hpp"
 #include "image/manifest.hpp"
+#include "image/tool.hpp"
 
 namespace nagaya::image {
 
@@ -29,6 +32,7 @@ struct NewImage {
   std::string kernel{}, initrd{};  ///< paths
   std::string append{};
   OciConfig oci{};
+  std::vector<std::string> layers{};  ///< paths of archives
 };
 
 /// A folder for work in progress, removed in the end; what a killed process left is removed by the next one.
@@ -48,10 +52,10 @@ class Scratch {
 
 class Store {
  public:
-  /// state_dir()/images and state_dir()/vms.
+  /// state_dir()/images and state_dir()/domains.
   static Result<Store> open();
-  /// Makes `dir` when it is not there. Each folder of `machines` is a machine, whose machine.json says under "image"
-  /// the id it depends on.
+  /// Makes `dir` when it is not there. Each folder of `machines` is a machine or a container, whose machine.json or container.json
+  /// says under "image" the id it depends on.
   static Result<Store> open(std::string dir, std::string machines);
 
   /// By NAME[:TAG], id, or the beginning of one that no other has. An image without kernel gets that of "kernel:latest"
@@ -68,9 +72,13 @@ class Store {
   Result<> tag(std::string_view reference, std::string_view name);
   /// Reads all of an image's files and compares their hashes.
   [[nodiscard]] Result<> verify(const Image& image) const;
-  /// Machines that depend on an image.
+  /// Machines and containers that depend on an image.
   [[nodiscard]] std::vector<std::string> users(const std::string& id) const;
   [[nodiscard]] Result<Scratch> scratch() const;
+  /// Puts the disk of an image of layers in; it is moved.
+  Result<> add_disk(const Image& image, const std::string& qcow2);
+  /// The folder of an unpacked layer; unpacks it the first time. `user_namespace`: see unpack.hpp.
+  [[nodiscard]] Result<std::string> unpacked(const Image& image, const ImageLayer& layer, bool user_namespace, const Work& work) const;
   [[nodiscard]] const std::string& dir() const { return dir_; }
 
  private:
@@ -88,6 +96,7 @@ class Store {
   [[nodiscard]] Result<Image> load(const std::string& id, const Names& names) const;
   [[nodiscard]] Result<Blob> take(const std::string& path) const;
   [[nodiscard]] Result<> sweep() const;
+  [[nodiscard]] std::string disk_path(const std::string& id) const { return dir_ + "/disks/" + id + ".qcow2"; }
 
   std::string dir_, machines_;
 };

@@ -19,7 +19,7 @@ struct StoreTest : testing::Test {
   StoreTest() {
     root = fs::temp_directory_path() / ("nagaya-store-" + std::to_string(::getpid()) + testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(root);
-    store.emplace(*Store::open(root / "images", root / "vms"));
+    store.emplace(*Store::open(root / "images", root / "domains"));
   }
   ~StoreTest() override { fs::remove_all(root); }
   std::string file(const std::string& name, const std::string& content) {
@@ -71,10 +71,10 @@ TEST_F(StoreTest, NamesMove) {
 
 TEST_F(StoreTest, AnImageInUseStays) {
   const Image image = add("debian", "disk");
-  fs::create_directories(root / "vms/web");
-  std::ofstream(root / "vms/web/machine.json") << R"({"image": ")" << image.id << "\"}";
+  fs::create_directories(root / "domains/web");
+  std::ofstream(root / "domains/web/machine.json") << R"({"image": ")" << image.id << "\"}";
   EXPECT_THAT(store->remove("debian").error().message(), HasSubstr("'web' depends on it"));
-  fs::remove_all(root / "vms/web");
+  fs::remove_all(root / "domains/web");
   EXPECT_TRUE(store->remove("debian"));
 }
 
