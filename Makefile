@@ -10,7 +10,7 @@ CTEST     = ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j$(J
 # configure FOLDER, C++ compiler, further options: only when the folder is new or the options changed (CMake decides).
 configure = cmake -S . -B $(1) -G Ninja -DCMAKE_CXX_COMPILER=$(2) $(3) >$(1).configure.log 2>&1 || { cat $(1).configure.log; exit 1; }
 
-.PHONY: help run program build test test-fast test-slow asan asan-inputs tsan clang fuzz bench kvm-boot guests debian format clean
+.PHONY: help run program web build test test-fast test-slow asan asan-inputs tsan clang fuzz bench kvm-boot guests debian format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,8 +26,16 @@ program: ## install what is missing, configure, compile the programs only
 	@$(call configure,$(BUILD),$(CXX_GCC))
 	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm nagaya-net nagaya-agent nagaya-init
 
-build: program ## the same, and the tests
+build: program ## the same, the web console, and the tests
+	@scripts/install-packages web
+	@$(call configure,$(BUILD),$(CXX_GCC))
 	@ninja -C $(BUILD) -j$(JOBS)
+
+web: ## build the web console (npm) to build/web
+	@scripts/install-packages build web
+	@mkdir -p $(BUILD)
+	@$(call configure,$(BUILD),$(CXX_GCC))
+	@ninja -C $(BUILD) web
 
 guests: ## fetch Debian's kernels and make their RAM disks
 	@scripts/install-packages guest
