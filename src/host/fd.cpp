@@ -175,7 +175,9 @@ Result<std::vector<u8>> read_all(int fd, u64 limit, const std::string& name) {
     if (static_cast<u64>(info.st_size) > limit) {
       return fail(fmt::format("cannot read '{}'", name), fmt::format("larger than {} bytes", limit));
     }
-    out.reserve(static_cast<std::size_t>(info.st_size) + 1);
+    // Files of procfs claim to be empty, and some give their text in one read only.
+    constexpr std::size_t page = 4096;
+    out.reserve(info.st_size > 0 ? static_cast<std::size_t>(info.st_size) + 1 : page);
   }
   constexpr std::size_t step = 1 * MiB;
   while (true) {

@@ -1,133 +1,144 @@
-// Seccomp profiles made into BPF programs by libseccomp, with a short program of our own before them: system calls
-// newer than libseccomp answer ENOSYS instead of the profile's refusal, so that C libraries fall back to older ones.
+// Seccomp profiles made into BPF programs. The numbers of system calls are libseccomp's; the program is made here, because libseccomp
+// needs tens of milliseconds for the usual profile, several times what all the rest of a container's start takes. Tests compare the two.
 // Source: seccomp(2); OCI Runtime Specification 1.1 config-linux.md "Seccomp".
-#include <linux/filter.h>
+#include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 
+#include "container/security/filter.hpp"
 #include "container/security/seccomp_names.hpp"
 #include "container/security/security.hpp"
 
 namespace nagaya::container {
 namespace {
 
-using Context = std::unique_ptr<void, decltype(&seccomp_release)>;
-
-std::unexpected<Error> library_error(const std::string& what, int code) {
-  return fail_errno(what, code < 0 ? -code : code);
-}
+constexpr u32 x32_bit = 0x4000'0000;
 
 Result<u32> action_of(const std::string& name, std::optional<u32> errno_ret) {
   const auto action = seccomp_action(name);
   if (!action) return fail("'" + name + "' is no seccomp action");
-  if (*action != SCMP_ACT_ERRNO(0) && *action != SCMP_ACT_TRACE(0)) return *action;
+  if (*action != SECCOMP_RET_ERRNO && *action != SECCOMP_RET_TRACE) return *action;
+  constexpr u32 most = 4095;  // MAX_ERRNO, linux/err.h
   const u32 number = errno_ret.value_or(EPERM);
-  if (number > 4095) return fail("seccomp: errnoRet is " + std::to_string(number), "at most 4095");
+  if (number > most) return fail("seccomp: errnoRet is " + std::to_string(number), "at most 4095");
   return *action | number;
 }
 
-/// Rules of one action and one system call. Two conditions on one argument are alternatives: libseccomp wants them as
-/// two rules.
-Result<> add_rule(scmp_filter_ctx context, u32 action, int number, const SeccompRule& rule,
-                  const std::vector<scmp_arg_cmp>& conditions) {
-  const auto add = [&](const scmp_arg_cmp* first, unsigned count) -> Result<> {
-    const int done = seccomp_rule_add_array(context, action, number, count, first);
-    // A call that some of the architectures lack, or a rule that is there already.
-    if (done == 0 || done == -EDOM || done == -EEXIST) return {};
-    return library_error("seccomp: cannot add the rule of '" + rule.names.front() + "'", done);
-  };
-  bool twice = false;
-  for (std::size_t i = 0; i < conditions.size(); ++i)
-    for (std::size_t k = 0; k < i; ++k) twice |= conditions[i].arg == conditions[k].arg;
-  if (!twice) return add(conditions.data(), static_cast<unsigned>(conditions.size()));
-  for (const auto& one : conditions) TRY(add(&one, 1));
-  return {};
+/// Whether the default lets calls through: then there is nothing to make up for calls it does not know.
+bool is_lenient(u32 action) {
+  const u32 kind = action & SECCOMP_RET_ACTION_FULL;
+  return kind == SECCOMP_RET_ALLOW || kind == SECCOMP_RET_LOG || kind == SECCOMP_RET_TRACE;
 }
 
-Result<std::vector<scmp_arg_cmp>> conditions_of(const SeccompRule& rule) {
-  std::vector<scmp_arg_cmp> out;
+Result<std::vector<Condition>> conditions_of(const SeccompRule& rule) {
+  std::vector<Condition> out;
   for (const SeccompArg& arg : rule.args) {
     const auto op = seccomp_operator(arg.op);
     if (!op) return fail("'" + arg.op + "' is no seccomp operator");
     if (arg.index > 5) return fail("seccomp: a rule looks at argument " + std::to_string(arg.index), "they are 0 to 5");
-    out.push_back({arg.index, static_cast<scmp_compare>(*op), arg.value, arg.value_two});
+    out.push_back({arg.index, *op, arg.value, arg.value_two});
   }
   return out;
 }
 
-Result<std::vector<u8>> exported(scmp_filter_ctx context) {
-  const host::Fd file(::memfd_create("seccomp", MFD_CLOEXEC));
-  if (!file) return fail_errno("cannot create a memory file");
-  if (const int done = seccomp_export_bpf(context, file.get()); done != 0)
-    return library_error("cannot make the seccomp program", done);
-  if (::lseek(file.get(), 0, SEEK_SET) != 0) return fail_errno("cannot read the seccomp program");
-  return host::read_all(file.get(), BPF_MAXINSNS * sizeof(sock_filter), "seccomp program");
+/// The cases that a rule means: two conditions on one argument are alternatives, as peers read them.
+std::vector<Case> cases_of(const std::vector<Condition>& conditions, u32 action) {
+  for (std::size_t i = 0; i < conditions.size(); ++i) {
+    for (std::size_t k = 0; k < i; ++k) {
+      if (conditions[i].index != conditions[k].index) continue;
+      std::vector<Case> out;
+      for (const Condition& one : conditions) out.push_back({{one}, action});
+      return out;
+    }
+  }
+  return {{conditions, action}};
 }
 
-/// What is decided before libseccomp's program.
-std::vector<sock_filter> preamble(const std::vector<u32>& architectures, bool stub,
-                                  const std::vector<std::pair<u32, u32>>& newer_rules) {
-  constexpr u32 x32_bit = 0x4000'0000;
-  std::vector<sock_filter> out;
-  if (!stub && newer_rules.empty()) return out;
-  for (const u32 token : architectures) {
-    const bool x32 = token == SCMP_ARCH_X32;
-    const u32 bit = x32 ? x32_bit : 0;
-    std::vector<sock_filter> body;
-    const auto add = [&body](u16 code, u32 k, u8 yes, u8 no) { body.push_back({code, yes, no, k}); };
-    add(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr), 0, 0);
-    for (const auto& [number, verdict] : newer_rules) {
-      add(BPF_JMP | BPF_JEQ | BPF_K, number | bit, 0, 1);
-      add(BPF_RET | BPF_K, verdict, 0, 0);
+constexpr u32 no_number = ~0u;
+
+/// One architecture's calls, filled rule by rule.
+struct Abi {
+  u32 token = 0;  ///< SCMP_ARCH_*
+  CallTable table{};
+
+  void add(const std::string& name, const std::vector<Case>& cases) {
+    const auto put = [&](u32 number) {
+      for (const Case& one : cases) table.add(number, one);
+    };
+    if (token == SCMP_ARCH_X86) {
+      // Sockets and System V IPC have two ways in: a number of their own, and one number for all of them.
+      if (const auto shared = multiplexed(name)) {
+        if (shared->own_number != no_number) put(shared->own_number);
+        if (cases.front().conditions.empty()) table.add(shared->number, {{{0, Comparison::eq, shared->first_argument, 0}}, cases.front().verdict});
+        return;
+      }
     }
-    if (stub) {
-      const u32 newest = newest_known_call(token) | bit;
-      // Native numbers end where those of x32 begin.
-      add(BPF_JMP | BPF_JGT | BPF_K, newest, 0, x32 ? 1 : 2);
-      if (!x32) add(BPF_JMP | BPF_JGE | BPF_K, x32_bit, 1, 0);
-      add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS, 0, 0);
+    const int number = seccomp_syscall_resolve_name_arch(token, name.c_str());
+    if (number >= 0) {
+      put(static_cast<u32>(number) & ~(token == SCMP_ARCH_X32 ? x32_bit : 0));
+    } else if (number == __NR_SCMP_ERROR) {
+      if (const auto newer = newer_call(name)) put(*newer);
     }
-    out.push_back({BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, arch)});
-    out.push_back(
-        {BPF_JMP | BPF_JEQ | BPF_K, 0, static_cast<u8>(body.size()), x32 ? static_cast<u32>(SCMP_ARCH_X86_64) : token});
-    out.insert(out.end(), body.begin(), body.end());
+    // Other negative numbers are calls of other architectures.
   }
+};
+
+/// Who calls by which numbers, then the decision; calls of an architecture that is not in the profile end the process.
+Program assemble(const std::vector<Abi>& abis) {
+  constexpr u16 equal = BPF_JMP | BPF_JEQ | BPF_K, at_least = BPF_JMP | BPF_JGE | BPF_K;
+  const auto decision = [&](u32 token) {
+    const auto found = std::ranges::find(abis, token, &Abi::token);
+    return found == abis.end() ? verdict(SECCOMP_RET_KILL_PROCESS) : decide(found->table);
+  };
+  const auto after_number = [](Program rest) {
+    Program out = load(offsetof(seccomp_data, nr));
+    out.insert(out.end(), rest.begin(), rest.end());
+    return out;
+  };
+  Program x86_64 = after_number(branch(at_least, x32_bit, decision(SCMP_ARCH_X32), decision(SCMP_ARCH_X86_64)));
+  Program x86 = after_number(decision(SCMP_ARCH_X86));
+  Program out = load(offsetof(seccomp_data, arch));
+  const Program others = branch(equal, AUDIT_ARCH_I386, std::move(x86), verdict(SECCOMP_RET_KILL_PROCESS));
+  const Program rest = branch(equal, AUDIT_ARCH_X86_64, std::move(x86_64), others);
+  out.insert(out.end(), rest.begin(), rest.end());
   return out;
 }
 
-/// The verdict seccomp(2) knows for an action of libseccomp: the same numbers, by that library's design.
-bool is_lenient(u32 action) {
-  const u32 kind = action & 0xffff'0000;
-  return kind == SCMP_ACT_ALLOW || kind == SCMP_ACT_LOG || kind == SCMP_ACT_TRACE(0) || kind == SCMP_ACT_NOTIFY;
+Result<std::vector<Abi>> abis_of(const Seccomp& seccomp, u32 fallback) {
+  std::vector<Abi> out = {{SCMP_ARCH_X86_64}};
+  for (const std::string& name : seccomp.architectures) {
+    const auto token = seccomp_architecture(name);
+    if (!token) return fail("'" + name + "' is no architecture that seccomp knows");
+    // Processes of other families cannot run here.
+    const bool ours = *token == SCMP_ARCH_X86 || *token == SCMP_ARCH_X32;
+    if (ours && std::ranges::find(out, *token, &Abi::token) == out.end()) out.push_back({*token});
+  }
+  for (Abi& abi : out) {
+    abi.table.fallback = fallback;
+    abi.table.narrow = abi.token != SCMP_ARCH_X86_64;  // x32 too, as libseccomp has it
+    abi.table.number_offset = abi.token == SCMP_ARCH_X32 ? x32_bit : 0;
+    if (is_lenient(fallback)) continue;
+    // A C library falls back to an older call on ENOSYS; on EPERM it believes that it may not.
+    abi.table.unknown_from = first_unknown_call();
+    abi.table.unknown_verdict = SECCOMP_RET_ERRNO | ENOSYS;
+  }
+  return out;
 }
 
 }  // namespace
 
 Result<SeccompProgram> SeccompProgram::compile(const Seccomp& seccomp) {
   TRY_ASSIGN(const u32 fallback, action_of(seccomp.default_action, seccomp.default_errno_ret));
-  if (fallback == SCMP_ACT_NOTIFY)
-    return fail("seccomp: SCMP_ACT_NOTIFY cannot be the default action",
-                "the call that starts the container would wait, too");
+  if (fallback == SECCOMP_RET_USER_NOTIF) return fail("seccomp: SCMP_ACT_NOTIFY cannot be the default action", "the call that starts the container would wait, too");
+  TRY_ASSIGN(std::vector<Abi> abis, abis_of(seccomp, fallback));
   SeccompProgram out;
-  const Context context(seccomp_init(fallback), &seccomp_release);
-  if (!context) return fail("cannot begin a seccomp program");
-  std::vector<u32> architectures = {seccomp_arch_native()};
-  for (const std::string& name : seccomp.architectures) {
-    const auto token = seccomp_architecture(name);
-    if (!token) return fail("'" + name + "' is no architecture that seccomp knows");
-    const int done = seccomp_arch_add(context.get(), *token);
-    if (done != 0 && done != -EEXIST) return library_error("seccomp: cannot add the architecture " + name, done);
-    if (done == 0) architectures.push_back(*token);
-  }
   for (const std::string& name : seccomp.flags) {
     const auto flag = seccomp_flag(name);
     if (!flag) return fail("'" + name + "' is no seccomp flag");
@@ -135,28 +146,19 @@ Result<SeccompProgram> SeccompProgram::compile(const Seccomp& seccomp) {
   }
   // Without a word about flags, speed: peers do the same, and newer kernels by themselves.
   if (seccomp.flags.empty()) out.flags_ |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-  std::vector<std::pair<u32, u32>> newer_rules;
   for (const SeccompRule& rule : seccomp.syscalls) {
     TRY_ASSIGN(const u32 action, action_of(rule.action, rule.errno_ret));
     TRY_ASSIGN(const auto conditions, conditions_of(rule));
-    if (action == SCMP_ACT_NOTIFY) out.listener_ = true;
+    if (action == SECCOMP_RET_USER_NOTIF) out.listener_ = true;
     if (action == fallback) continue;
-    for (const std::string& name : rule.names) {
-      const int number = seccomp_syscall_resolve_name(name.c_str());
-      if (number != __NR_SCMP_ERROR) {
-        TRY(add_rule(context.get(), action, number, rule, conditions));
-      } else if (const auto newer = newer_call(name); newer && conditions.empty()) {
-        newer_rules.emplace_back(*newer, action);
-      }
-    }
+    const std::vector<Case> cases = cases_of(conditions, action);
+    for (const std::string& name : rule.names)
+      for (Abi& abi : abis) abi.add(name, cases);
   }
-  TRY_ASSIGN(const std::vector<u8> program, exported(context.get()));
-  const auto before = preamble(architectures, !is_lenient(fallback), newer_rules);
-  if (before.size() + program.size() / sizeof(sock_filter) > BPF_MAXINSNS)
-    return fail("the seccomp profile is too long", "the kernel takes 4096 instructions");
-  out.program_.resize(before.size() * sizeof(sock_filter));
-  std::memcpy(out.program_.data(), before.data(), out.program_.size());
-  out.program_.insert(out.program_.end(), program.begin(), program.end());
+  const Program program = assemble(abis);
+  if (program.size() > BPF_MAXINSNS) return fail("the seccomp profile is too long", "the kernel takes 4096 instructions");
+  out.program_.resize(program.size() * sizeof(sock_filter));
+  std::memcpy(out.program_.data(), program.data(), out.program_.size());
   return out;
 }
 

@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 
 namespace nagaya::container {
 namespace {
@@ -18,24 +17,36 @@ struct Named {
 };
 
 constexpr std::array actions = {
-    Named{"SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD},
-    Named{"SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD},
-    Named{"SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS},
-    Named{"SCMP_ACT_TRAP", SCMP_ACT_TRAP},
-    Named{"SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0)},
-    Named{"SCMP_ACT_TRACE", SCMP_ACT_TRACE(0)},
-    Named{"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},
-    Named{"SCMP_ACT_LOG", SCMP_ACT_LOG},
-    Named{"SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY},
+    Named{"SCMP_ACT_KILL", SECCOMP_RET_KILL_THREAD},         Named{"SCMP_ACT_KILL_THREAD", SECCOMP_RET_KILL_THREAD},
+    Named{"SCMP_ACT_KILL_PROCESS", SECCOMP_RET_KILL_PROCESS}, Named{"SCMP_ACT_TRAP", SECCOMP_RET_TRAP},
+    Named{"SCMP_ACT_ERRNO", SECCOMP_RET_ERRNO},               Named{"SCMP_ACT_TRACE", SECCOMP_RET_TRACE},
+    Named{"SCMP_ACT_ALLOW", SECCOMP_RET_ALLOW},               Named{"SCMP_ACT_LOG", SECCOMP_RET_LOG},
+    Named{"SCMP_ACT_NOTIFY", SECCOMP_RET_USER_NOTIF},
+};
+struct NamedComparison {
+  std::string_view name;
+  Comparison value;
 };
 constexpr std::array operators = {
-    Named{"SCMP_CMP_NE", SCMP_CMP_NE},
-    Named{"SCMP_CMP_LT", SCMP_CMP_LT},
-    Named{"SCMP_CMP_LE", SCMP_CMP_LE},
-    Named{"SCMP_CMP_EQ", SCMP_CMP_EQ},
-    Named{"SCMP_CMP_GE", SCMP_CMP_GE},
-    Named{"SCMP_CMP_GT", SCMP_CMP_GT},
-    Named{"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ},
+    NamedComparison{"SCMP_CMP_NE", Comparison::ne}, NamedComparison{"SCMP_CMP_LT", Comparison::lt},
+    NamedComparison{"SCMP_CMP_LE", Comparison::le}, NamedComparison{"SCMP_CMP_EQ", Comparison::eq},
+    NamedComparison{"SCMP_CMP_GE", Comparison::ge}, NamedComparison{"SCMP_CMP_GT", Comparison::gt},
+    NamedComparison{"SCMP_CMP_MASKED_EQ", Comparison::masked_eq},
+};
+// Linux arch/x86/entry/syscalls/syscall_32.tbl; include/uapi/linux/net.h (SYS_*), ipc.h.
+constexpr u32 socketcall = 102, ipc = 117, none = ~0u;
+constexpr std::array multiplexed_calls = {
+    Multiplexed{"socket", 359, socketcall, 1},       Multiplexed{"bind", 361, socketcall, 2},         Multiplexed{"connect", 362, socketcall, 3},
+    Multiplexed{"listen", 363, socketcall, 4},       Multiplexed{"accept", none, socketcall, 5},      Multiplexed{"getsockname", 367, socketcall, 6},
+    Multiplexed{"getpeername", 368, socketcall, 7},  Multiplexed{"socketpair", 360, socketcall, 8},   Multiplexed{"send", none, socketcall, 9},
+    Multiplexed{"recv", none, socketcall, 10},       Multiplexed{"sendto", 369, socketcall, 11},      Multiplexed{"recvfrom", 371, socketcall, 12},
+    Multiplexed{"shutdown", 373, socketcall, 13},    Multiplexed{"setsockopt", 366, socketcall, 14},  Multiplexed{"getsockopt", 365, socketcall, 15},
+    Multiplexed{"sendmsg", 370, socketcall, 16},     Multiplexed{"recvmsg", 372, socketcall, 17},     Multiplexed{"accept4", 364, socketcall, 18},
+    Multiplexed{"recvmmsg", 337, socketcall, 19},    Multiplexed{"sendmmsg", 345, socketcall, 20},    Multiplexed{"semop", none, ipc, 1},
+    Multiplexed{"semget", 393, ipc, 2},              Multiplexed{"semctl", 394, ipc, 3},              Multiplexed{"semtimedop", none, ipc, 4},
+    Multiplexed{"msgsnd", 400, ipc, 11},             Multiplexed{"msgrcv", 401, ipc, 12},             Multiplexed{"msgget", 399, ipc, 13},
+    Multiplexed{"msgctl", 402, ipc, 14},             Multiplexed{"shmat", 397, ipc, 21},              Multiplexed{"shmdt", 398, ipc, 22},
+    Multiplexed{"shmget", 395, ipc, 23},             Multiplexed{"shmctl", 396, ipc, 24},
 };
 constexpr std::array architectures = {
     Named{"SCMP_ARCH_X86", SCMP_ARCH_X86},
@@ -76,17 +87,17 @@ constexpr std::array newer_calls = {
     Named{"file_setattr", 469},
 };
 
-template <std::size_t size>
-std::optional<u32> find(const std::array<Named, size>& table, std::string_view name) {
-  for (const Named& one : table)
+template <class Table>
+auto find(const Table& table, std::string_view name) -> std::optional<decltype(table[0].value)> {
+  for (const auto& one : table)
     if (one.name == name) return one.value;
   return std::nullopt;
 }
 
-template <std::size_t size>
-std::vector<std::string> all(const std::array<Named, size>& table) {
+template <class Table>
+std::vector<std::string> all(const Table& table) {
   std::vector<std::string> out;
-  for (const Named& one : table) out.emplace_back(one.name);
+  for (const auto& one : table) out.emplace_back(one.name);
   return out;
 }
 
@@ -95,31 +106,24 @@ bool kernel_knows_flag(u32 flag) {
   return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flag, nullptr) < 0 && errno == EFAULT;
 }
 
-bool library_knows(u32 architecture, int number) {
-  char* name = seccomp_syscall_resolve_num_arch(architecture, number);
-  std::free(name);
-  return name != nullptr;
-}
-
 }  // namespace
 
 std::optional<u32> seccomp_action(std::string_view name) { return find(actions, name); }
-std::optional<u32> seccomp_operator(std::string_view name) { return find(operators, name); }
+std::optional<Comparison> seccomp_operator(std::string_view name) { return find(operators, name); }
 std::optional<u32> seccomp_architecture(std::string_view name) { return find(architectures, name); }
 std::optional<u32> seccomp_flag(std::string_view name) { return find(flags, name); }
 std::optional<u32> newer_call(std::string_view name) { return find(newer_calls, name); }
 
-u32 newest_known_call(u32 architecture) {
-  // Since 424 all architectures have the same numbers, without gaps that matter.
-  constexpr int common = 424, far = 1024, x32_bit = 0x4000'0000;
-  const int bit = architecture == SCMP_ARCH_X32 ? x32_bit : 0;
-  int newest = common;
-  for (int number = common, gap = 0; number < far && gap < 16; ++number, ++gap) {
-    if (!library_knows(architecture, number | bit)) continue;
-    newest = number;
-    gap = 0;
-  }
-  return static_cast<u32>(newest);
+u32 first_unknown_call() {
+  for (const Named& one : newer_calls)
+    if (seccomp_syscall_resolve_name(std::string(one.name).c_str()) == __NR_SCMP_ERROR) return one.value;
+  return newer_calls.back().value + 1;
+}
+
+const Multiplexed* multiplexed(std::string_view name) {
+  for (const Multiplexed& one : multiplexed_calls)
+    if (one.name == name) return &one;
+  return nullptr;
 }
 
 void list_seccomp_names(SeccompFeatures& out) {

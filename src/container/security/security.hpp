@@ -1,6 +1,7 @@
 // What a process gives up or gets before it becomes the container's: each step alone, in the order the caller needs. All of these
 // act on the calling thread and are called between fork and exec.
 #pragma once
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ class SeccompProgram {
   /// Loads it; the descriptor is the notify listener when the profile has SCMP_ACT_NOTIFY rules, else empty.
   Result<host::Fd> load() const;
   [[nodiscard]] bool wants_listener() const { return listener_; }
+  /// The BPF program, in the form the kernel takes.
+  [[nodiscard]] std::span<const u8> instructions() const { return program_; }
 
  private:
   std::vector<u8> program_;  ///< BPF instructions
