@@ -48,6 +48,7 @@ struct CreateOptions {
   bool no_cgroup = false;        ///< --cgroup-manager=disabled
   std::optional<bool> rootless;  ///< go on without cgroups that may not be made; unset: as this process's rights are
   std::optional<Spec> spec;  ///< instead of the bundle's config.json
+  std::vector<int> private_fds{};  ///< descriptors of the caller that the waiting container shall not hold, even before its program runs
 };
 
 /// The state as `state` prints it and hooks read it.

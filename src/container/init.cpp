@@ -125,6 +125,7 @@ host::Fd wait_at(const host::Fd& gate) {
 std::string write_go(pid_t pid, const std::string& cgroup_saved) { return std::to_string(pid) + " " + cgroup_saved; }
 
 void run_init(InitPlan& plan) {
+  for (const int fd : plan.options->private_fds) ::close(fd);
   plan.command.reset();
   plan.folder->forget();
   if (auto done = set_up(plan); !done) {

@@ -175,6 +175,16 @@ Result<host::Fd> make_tap_inside(pid_t pid, const CardInside& card) {
   });
 }
 
+Result<> bring_up_loopback(pid_t pid) {
+  TRY(inside(pid, []() -> Result<host::Fd> {
+    const host::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket) return fail_errno("cannot make a socket");
+    TRY(bring_up(socket.get(), "lo"));
+    return host::Fd();
+  }));
+  return {};
+}
+
 Result<> configure_inside(pid_t pid, const CardInside& card) {
   TRY(inside(pid, [&]() -> Result<host::Fd> {
     TRY(configure(card));

@@ -24,6 +24,8 @@ struct CardInside {
 /// Makes a tap of that name in the network namespace of `pid`, with a packet header as net/wire.hpp says, and configures it as
 /// configure_inside does. The card lives as long as its descriptor.
 Result<host::Fd> make_tap_inside(pid_t pid, const CardInside& card);
+/// A new network namespace has a loopback that is down.
+Result<> bring_up_loopback(pid_t pid);
 /// Address, size, route and state of a card that is there; loopback is brought up, too.
 Result<> configure_inside(pid_t pid, const CardInside& card);
 

@@ -1,0 +1,197 @@
+#include "domain/container_control.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "container/spec/parse.hpp"
+#include "domain/console_protocol.hpp"
+#include "domain/container_attach.hpp"
+#include "domain/container_spec.hpp"
+
+namespace nagaya::domain {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Result<ContainerStatus> running(const ContainerStore& store, const Container& container) {
+  ContainerStatus status = store.status(container);
+  if (status.phase == ContainerStatus::Phase::running && status.pid > 0) return status;
+  return fail(fmt::format("container '{}' does not run", container.definition.name), {}, fmt::format("'nagaya start {}' starts it", container.definition.name));
+}
+
+/// A process descriptor of the monitor, to wait for.
+host::Fd monitor_of(const ContainerStatus& status) { return host::Fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(status.monitor), 0))); }
+
+bool ended(const host::Fd& process, int timeout_ms) {
+  pollfd wait{process.get(), POLLIN, 0};
+  return !process || ::poll(&wait, 1, timeout_ms) > 0;
+}
+
+/// Others than root have their containers in a user namespace: what is done to one is done from there.
+Result<> enter_monitor(const ContainerStatus& status) {
+  if (::geteuid() == 0) return {};
+  const host::Fd process = monitor_of(status);
+  if (!process || ::syscall(SYS_setns, process.get(), CLONE_NEWUSER | CLONE_NEWNS) != 0) return fail_errno("cannot join the container's user namespace");
+  return {};
+}
+
+}  // namespace
+
+Result<int> parse_signal(const std::string& text) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc{} && end == text.data() + text.size() && number > 0 && number <= SIGRTMAX) return number;
+  std::string name = text;
+  for (char& c : name) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+  if (name.starts_with("SIG")) name.erase(0, 3);
+  for (int candidate = 1; candidate < NSIG; ++candidate) {
+    if (const char* known = ::sigabbrev_np(candidate); known != nullptr && name == known) return candidate;
+  }
+  for (const auto& [word, base, sign] : {std::tuple{"RTMIN", SIGRTMIN, 1}, {"RTMAX", SIGRTMAX, -1}}) {
+    if (!name.starts_with(word)) continue;
+    const std::string rest = name.substr(std::strlen(word));
+    int offset = 0;
+    if (!rest.empty() && (rest[0] == (sign > 0 ? '+' : '-'))) {
+      const auto [stop, wrong] = std::from_chars(rest.data() + 1, rest.data() + rest.size(), offset);
+      if (wrong != std::errc{} || stop != rest.data() + rest.size()) break;
+    } else if (!rest.empty()) {
+      break;
+    }
+    const int value = base + sign * offset;
+    if (value >= SIGRTMIN && value <= SIGRTMAX) return value;
+  }
+  return fail(fmt::format("there is no signal '{}'", text));
+}
+
+Result<> stop_container(const ContainerStore& store, const Container& container, const image::OciConfig& image, unsigned seconds) {
+  const ContainerStatus status = store.status(container);
+  if (!store.running(container)) {
+    // Its monitor may have been killed: then what it has left goes now.
+    if (auto held = store.lock(container)) {
+      store.clear_leftovers(container);
+      if (status.phase == ContainerStatus::Phase::failed) (void)store.write_status(container, status);
+    }
+    return {};
+  }
+  const host::Fd monitor = monitor_of(status);
+  TRY_ASSIGN(const host::Fd console, connect_console(container));
+  (void)send_console(console.get(), ConsoleWord::no_restart, {}, true);
+  const std::string& said = !container.definition.stop_signal.empty() ? container.definition.stop_signal : image.stop_signal;
+  // systemd takes this one for a shutdown; on SIGTERM it would start itself anew.
+  TRY_ASSIGN(const int signal, said.empty() ? Result<int>(container.definition.system ? SIGRTMIN + 3 : SIGTERM) : parse_signal(said));
+  if (container_paused(container)) (void)resume_container(store, container);
+  (void)send_console(console.get(), ConsoleWord::signal, std::to_string(signal), true);
+  if (ended(monitor, static_cast<int>(std::min(seconds, 86400u)) * 1000)) return {};
+  (void)send_console(console.get(), ConsoleWord::signal, std::to_string(SIGKILL), true);
+  if (ended(monitor, 10'000)) return {};
+  return fail(fmt::format("container '{}' does not end", container.definition.name), "a process in it hangs in the kernel");
+}
+
+Result<> kill_container(const ContainerStore& store, const Container& container, int signal) {
+  TRY_ASSIGN(const ContainerStatus status, running(store, container));
+  TRY(enter_monitor(status));
+  return container::kill(container.places.oci, container.definition.name, signal, false);
+}
+
+Result<> pause_container(const ContainerStore& store, const Container& container) {
+  TRY(running(store, container));
+  return container::pause(container.places.oci, container.definition.name);
+}
+
+Result<> resume_container(const ContainerStore& store, const Container& container) {
+  TRY(running(store, container));
+  return container::resume(container.places.oci, container.definition.name);
+}
+
+bool container_paused(const Container& container) {
+  const auto state = container::state(container.places.oci, container.definition.name);
+  return state && state->status == container::Status::paused;
+}
+
+Result<> update_container(const ContainerStore& store, Container& container, const DomainLimits& limits, const std::optional<RestartPolicy>& restart) {
+  TRY(limits.validate());
+  Container changed = container;
+  changed.definition.limits = limits;
+  if (restart) changed.definition.restart = *restart;
+  TRY(changed.definition.validate());
+  if (running(store, container)) {
+    TRY_ASSIGN(const auto resources, limits_as_resources(limits));
+    TRY(container::update(container.places.oci, container.definition.name, resources));
+  }
+  TRY(store.save(changed));
+  container = std::move(changed);
+  return {};
+}
+
+Result<std::optional<int>> wait_container(const ContainerStore& store, const Container& container, int timeout_ms) {
+  const auto end = Clock::now() + std::chrono::milliseconds(timeout_ms < 0 ? 0 : timeout_ms);
+  while (store.running(container)) {
+    const ContainerStatus status = store.status(container);
+    const host::Fd monitor = status.monitor > 0 ? monitor_of(status) : host::Fd();
+    if (monitor) {
+      if (!ended(monitor, timeout_ms)) return std::optional<int>();
+    } else {
+      if (timeout_ms >= 0 && Clock::now() >= end) return std::optional<int>();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+  return std::optional<int>(store.status(container).exit_code);
+}
+
+Result<cgroup::Stats> container_stats(const ContainerStore& store, const Container& container) {
+  TRY(running(store, container));
+  TRY_ASSIGN(const auto state, container::state(container.places.oci, container.definition.name));
+  TRY_ASSIGN(const auto group, container::group_of(state));
+  return group.stats();
+}
+
+Result<std::vector<pid_t>> container_processes(const ContainerStore& store, const Container& container) {
+  TRY(running(store, container));
+  return container::processes(container.places.oci, container.definition.name);
+}
+
+Result<int> exec_in_container(const ContainerStore& store, const Container& container, const image::OciConfig& image, const ExecRequest& request) {
+  TRY_ASSIGN(const ContainerStatus status, running(store, container));
+  TRY(enter_monitor(status));
+  TRY_ASSIGN(const std::string text, container::configuration(container.places.oci, container.definition.name));
+  TRY_ASSIGN(const container::Spec spec, container::parse_spec(text));
+  container::ExecOptions options;
+  options.state_root = container.places.oci;
+  options.id = container.definition.name;
+  options.process = spec.process.value_or(container::Process{});
+  options.detach = request.detach;
+  auto& process = options.process;
+  process.args = request.command;
+  process.terminal = request.terminal;
+  process.console_size.reset();
+  if (!request.workdir.empty()) process.cwd = request.workdir;
+  ContainerUser user{.uid = process.user.uid, .gid = process.user.gid, .groups = process.user.additional_gids};
+  if (!request.user.empty()) {
+    TRY_ASSIGN(user, resolve_user(fmt::format("/proc/{}/root", status.pid), request.user));
+    process.user.uid = user.uid;
+    process.user.gid = user.gid;
+    process.user.additional_gids = user.groups;
+    if (process.capabilities) {
+      auto& caps = *process.capabilities;
+      caps.effective = caps.permitted = user.uid == 0 ? caps.bounding : std::vector<std::string>{};
+    }
+  }
+  ContainerDefinition definition = container.definition;
+  definition.terminal = request.terminal;
+  definition.env.insert(definition.env.end(), request.env.begin(), request.env.end());
+  process.env = container_env(definition, image, user);
+  return container::exec(options);
+}
+
+}  // namespace nagaya::domain

@@ -1,0 +1,377 @@
+#include "domain/container_monitor.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+
+#include "base/log.hpp"
+#include "base/scope.hpp"
+#include "container/channel.hpp"
+#include "container/container.hpp"
+#include "domain/console_hub.hpp"
+#include "domain/container_networks.hpp"
+#include "domain/container_root.hpp"
+#include "domain/container_spec.hpp"
+#include "domain/folder_lock.hpp"
+#include "host/event_loop.hpp"
+#include "host/signal.hpp"
+#include "net/inside.hpp"
+
+namespace nagaya::domain {
+namespace {
+
+using Phase = ContainerStatus::Phase;
+using When = RestartPolicy::When;
+
+constexpr int first_pause_ms = 100, longest_pause_ms = 60'000, client_patience_ms = 30'000;
+/// A program that ran as long as this has started well: its next end counts as the first.
+constexpr u64 settled_ns = 10'000'000'000;
+
+u64 monotonic_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+}
+
+Result<> write_plain(const std::string& path, const std::string& text) {
+  // In place: a running container has the file bound, by its inode.
+  TRY_ASSIGN(const host::Fd file, host::Fd::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644));
+  return host::write_all(file.get(), text);
+}
+
+class Monitor {
+ public:
+  Monitor(const ContainerStore& store, Container container, ContainerStart start, host::Fd lock, host::Fd report)
+      : store_(store), container_(std::move(container)), start_(std::move(start)), lock_(std::move(lock)), report_(std::move(report)) {}
+
+  /// To the container's end. Errors of the first start go to whoever asked for it.
+  void run() {
+    status_ = store_.status(container_);
+    status_.restarts = 0;
+    status_.reason.clear();
+    int exit_code = 125;
+    if (auto ready = prepare(); !ready) {
+      fail_with(ready.error());
+    } else {
+      exit_code = live();
+      if (!failure_) {
+        status_.phase = Phase::exited;
+        status_.exit_code = exit_code;
+      }
+    }
+    if (hub_ && !failure_) hub_->finish(ConsoleWord::exit, std::to_string(exit_code));
+    hub_.reset();
+    store_.clear_leftovers(container_);
+    networks_ = {};
+    finish();
+  }
+
+ private:
+  const ContainerDefinition& definition() const { return container_.definition; }
+
+  /// What holds for all starts of the container.
+  Result<> prepare() {
+    host::ignore_sigpipe();
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    ::prctl(PR_SET_NAME, fmt::format("ct:{}", definition().name).substr(0, 15).c_str());
+    store_.clear_leftovers(container_);
+    TRY_ASSIGN(signals_, host::SignalFd::create({SIGTERM, SIGINT, SIGHUP, SIGCHLD}));
+    TRY(separate_monitor());
+    TRY(mount_root(container_, start_.layers));
+    TRY_ASSIGN(places_.volumes, prepare_volumes(store_, container_, start_.image));
+    places_.rootfs = container_.places.root();
+    places_.cgroup = fmt::format("/nagaya/{}-{}", definition().name, definition().id.substr(0, 12));
+    places_.reaper = definition().reaper && !definition().system ? start_.reaper_program : "";
+    for (const auto& [place, name] : {std::pair{&places_.hosts, "hosts"}, {&places_.resolv_conf, "resolv.conf"}, {&places_.hostname, "hostname"}}) {
+      *place = container_.places.runtime + "/" + name;
+      TRY(write_plain(*place, ""));
+    }
+    TRY_ASSIGN(user_, resolve_user(places_.rootfs, definition().user.empty() ? start_.image.user : definition().user));
+    TRY_ASSIGN(wanted_, container_networks(network_store_, definition()));
+    TRY_ASSIGN(loop_, host::EventLoop::create());
+    TRY(loop_->add(signals_.fd(), EPOLLIN, [this](u32) { on_signals(); }));
+    TRY_ASSIGN(LogWriter log, LogWriter::open(container_.places.log()));
+    hub_ = std::make_unique<ConsoleHub>(*loop_, std::move(log), ConsoleHub::Hooks{[this] { go_ = true; }, [this](int number) { send_signal(number); },
+                                                                                 [this] { stopping_ = true; }});
+    return hub_->listen(container_.places.control());
+  }
+
+  int live() {
+    int pause_ms = first_pause_ms, exit_code = 125;
+    for (bool first = true;; first = false) {
+      const u64 began = monotonic_ns();
+      if (auto started = start_once(first); !started) {
+        clear_run();
+        fail_with(started.error());
+        return exit_code;
+      }
+      exit_code = wait_end();
+      clear_run();
+      if (!again(exit_code)) return exit_code;
+      pause_ms = monotonic_ns() - began > settled_ns ? first_pause_ms : std::min(pause_ms * 2, longest_pause_ms);
+      status_.restarts += 1;
+      wait_for([this] { return stopping_; }, pause_ms);
+      if (stopping_) return exit_code;
+    }
+  }
+
+  [[nodiscard]] bool again(int exit_code) const {
+    if (stopping_) return false;
+    switch (definition().restart.when) {
+      case When::always:
+      case When::unless_stopped: return true;
+      case When::on_failure: return exit_code != 0 && (definition().restart.retries == 0 || status_.restarts < definition().restart.retries);
+      case When::no: break;
+    }
+    return false;
+  }
+
+  /// Runs the loop until `over`, or for so long (-1: without end).
+  void wait_for(const std::function<bool()>& over, int patience_ms) {
+    const u64 end = monotonic_ns() + static_cast<u64>(std::max(patience_ms, 0)) * 1'000'000;
+    while (!over()) {
+      int left = -1;
+      if (patience_ms >= 0) {
+        const u64 now = monotonic_ns();
+        if (now >= end) return;
+        left = static_cast<int>((end - now) / 1'000'000) + 1;
+      }
+      loop_->run_once(left);
+    }
+  }
+
+  Result<> start_once(bool first) {
+    TRY_ASSIGN(container::Spec spec, container_spec(definition(), start_.image, user_, places_));
+    if (definition().terminal && start_.terminal_size) spec.process->console_size = {{start_.terminal_size->second, start_.terminal_size->first}};
+    container::CreateOptions options;
+    options.state_root = container_.places.oci;
+    options.id = definition().name;
+    options.bundle = container_.places.runtime;
+    options.spec = std::move(spec);
+    // The lock says that we live, not that the container does.
+    options.private_fds = {lock_.get()};
+    TRY(create(std::move(options)));
+    TRY(set_up_network());
+    if (first && start_.wait_for_client) {
+      report("");
+      wait_for([this] { return go_ || stopping_ || (!hub_->attached() && seen_client()); }, client_patience_ms);
+      if (!go_) return fail(fmt::format("container '{}' was not started", definition().name), "who asked for it has gone");
+    }
+    TRY(container::start(container_.places.oci, definition().name));
+    status_.phase = Phase::running;
+    status_.monitor = ::getpid();
+    status_.pid = pid_;
+    status_.started = now_utc();
+    status_.address = networks_.address;
+    TRY(store_.write_status(container_, status_));
+    if (first) report("");
+    return {};
+  }
+
+  bool seen_client() {
+    was_attached_ = was_attached_ || hub_->attached();
+    return was_attached_;
+  }
+
+  /// The runtime's process takes our standard streams as its own: they are its pipes for that while.
+  Result<> create(container::CreateOptions options) {
+    if (definition().terminal) {
+      TRY_ASSIGN(auto ends, container::channel());
+      options.console_connection = ends.second.get();
+      TRY_ASSIGN(const container::State made, container::create(options));
+      pid_ = made.pid;
+      TRY_ASSIGN(host::Fd master, container::receive_fd(ends.first.get()));
+      TRY_ASSIGN(host::Fd input, host::Fd::duplicate(master.get()));
+      return hub_->connect(std::move(input), std::move(master), {}, true);
+    }
+    TRY_ASSIGN(auto out, host::Fd::pipe());
+    TRY_ASSIGN(auto err, host::Fd::pipe());
+    std::pair<host::Fd, host::Fd> in;
+    if (definition().interactive) {
+      TRY_ASSIGN(in, host::Fd::pipe());
+    } else {
+      TRY_ASSIGN(in.first, host::Fd::open("/dev/null", O_RDONLY));
+    }
+    const int theirs[3] = {in.first.get(), out.second.get(), err.second.get()};
+    int saved[3];
+    for (int number = 0; number < 3; ++number) {
+      saved[number] = ::fcntl(number, F_DUPFD_CLOEXEC, 10);
+      ::dup2(theirs[number], number);
+    }
+    auto made = container::create(options);
+    for (int number = 0; number < 3; ++number) {
+      ::dup2(saved[number], number);
+      ::close(saved[number]);
+    }
+    if (!made) return std::unexpected(std::move(made.error()));
+    pid_ = made->pid;
+    return hub_->connect(std::move(in.second), std::move(out.first), std::move(err.first), false);
+  }
+
+  Result<> set_up_network() {
+    const auto& names = definition().networks;
+    const bool host_network = std::ranges::find(names, "host") != names.end();
+    networks_ = {};
+    if (!host_network) {
+      if (wanted_.empty()) TRY(net::bring_up_loopback(pid_));
+      TRY_ASSIGN(networks_, join_container(network_store_, definition(), start_.image, wanted_, pid_, start_.net_program));
+    }
+    const std::string hostname = definition().hostname.empty() ? definition().name : definition().hostname;
+    TRY(write_plain(places_.hostname, hostname + "\n"));
+    TRY(write_plain(places_.hosts, hosts_file(hostname, networks_.address, definition().add_hosts)));
+    std::vector<std::string> servers = definition().dns.empty() ? networks_.dns : definition().dns;
+    if (!servers.empty()) return write_plain(places_.resolv_conf, resolv_conf_file(servers));
+    const auto hosts_own = host::read_file("/etc/resolv.conf", 64 * KiB);
+    return write_plain(places_.resolv_conf, hosts_own && host_network ? std::string(hosts_own->begin(), hosts_own->end()) : "");
+  }
+
+  int wait_end() {
+    wait_for([this] { return ended_.has_value(); }, -1);
+    hub_->drain();
+    const int code = *ended_;
+    ended_.reset();
+    return code;
+  }
+
+  void on_signals() {
+    while (const int signal = signals_.next()) {
+      if (signal == SIGCHLD) {
+        reap();
+      } else if (!stopping_) {
+        // The host shuts down, or somebody ends the monitor: the container is asked first.
+        stopping_ = true;
+        send_signal(SIGTERM);
+      } else {
+        send_signal(SIGKILL);
+      }
+    }
+  }
+
+  void reap() {
+    for (int status = 0; const pid_t child = ::waitpid(-1, &status, WNOHANG);) {
+      if (child < 0) break;
+      if (child == pid_) ended_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    }
+  }
+
+  void send_signal(int number) {
+    if (pid_ <= 0 || number <= 0 || number > SIGRTMAX) return;
+    if (auto sent = container::kill(container_.places.oci, definition().name, number, false); !sent) log::info("{}", sent.error().message());
+  }
+
+  void clear_run() {
+    reap();
+    if (auto state = container::state(container_.places.oci, definition().name)) {
+      if (auto group = container::group_of(*state)) {
+        if (auto stats = group->stats()) status_.oom_killed = stats->oom_kills > 0;
+      }
+    }
+    store_.clear_leftovers(container_);
+    reap();
+    networks_ = {};
+    pid_ = 0;
+  }
+
+  void fail_with(const Error& error) {
+    failure_ = true;
+    status_.phase = Phase::failed;
+    status_.exit_code = error.code == ENOENT ? 127 : error.code == EACCES ? 126 : 125;
+    status_.reason = error.message();
+    if (hub_) hub_->finish(ConsoleWord::failure, fmt::format("{} {}", status_.exit_code, error.message()));
+    report(fmt::format("{} {}", status_.exit_code, error.message()));
+    std::fprintf(stderr, "nagaya: %s\n", error.message().c_str());
+  }
+
+  /// Once; empty: well.
+  void report(const std::string& text) {
+    if (!report_) return;
+    (void)host::write_all(report_.get(), text.empty() ? std::string("+") : text);
+    report_.reset();
+  }
+
+  void finish() {
+    status_.pid = status_.monitor = 0;
+    status_.finished = now_utc();
+    if (definition().remove) {
+      // Its root is mounted in our namespace only, and must be gone before its folders can be.
+      (void)::umount2(container_.places.root().c_str(), MNT_DETACH);
+      if (auto gone = store_.remove(container_, std::move(lock_)); !gone) std::fprintf(stderr, "nagaya: %s\n", gone.error().message().c_str());
+      return;
+    }
+    (void)store_.write_status(container_, status_);
+  }
+
+  const ContainerStore& store_;
+  Container container_;
+  ContainerStart start_;
+  host::Fd lock_, report_;
+  ContainerStatus status_;
+  ContainerPlaces places_{};
+  ContainerUser user_;
+  net::NetworkStore network_store_;
+  std::vector<net::Network> wanted_;
+  host::SignalFd signals_;
+  std::unique_ptr<host::EventLoop> loop_;
+  std::unique_ptr<ConsoleHub> hub_;
+  ContainerNetworks networks_;
+  pid_t pid_ = 0;
+  std::optional<int> ended_;
+  bool go_ = false, stopping_ = false, failure_ = false, was_attached_ = false;
+};
+
+/// The child: nothing of the caller's stays open but what it was given.
+[[noreturn]] void monitor_process(const ContainerStore& store, const Container& container, const ContainerStart& start, int lock, int report) {
+  ::setsid();
+  const int log = ::open(container.places.monitor_log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  ::dup2(null, 0);
+  ::dup2(null, 1);
+  ::dup2(log < 0 ? null : log, 2);
+  const int kept_lock = ::fcntl(lock, F_DUPFD_CLOEXEC, 100), kept_report = ::fcntl(report, F_DUPFD_CLOEXEC, 100);
+  const unsigned low = static_cast<unsigned>(std::min(kept_lock, kept_report)), high = static_cast<unsigned>(std::max(kept_lock, kept_report));
+  ::close_range(3, low - 1, 0);
+  if (high > low + 1) ::close_range(low + 1, high - 1, 0);
+  ::close_range(high + 1, ~0u, 0);
+  (void)!::chdir("/");
+  Monitor(store, container, start, host::Fd(kept_lock), host::Fd(kept_report)).run();
+  ::_exit(0);
+}
+
+}  // namespace
+
+Result<> start_container(const ContainerStore& store, const Container& container, const ContainerStart& start) {
+  TRY_ASSIGN(host::Fd lock, store.lock(container));
+  TRY_ASSIGN(auto pipe, host::Fd::pipe());
+  // What was printed so far must not be printed by both.
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) return fail_errno("cannot start a process");
+  if (child == 0) monitor_process(store, container, start, lock.get(), pipe.second.get());
+  lock.reset();
+  pipe.second.reset();
+  TRY_ASSIGN(const auto bytes, host::read_all(pipe.first.get(), 64 * KiB, "the container's monitor"));
+  const std::string said(bytes.begin(), bytes.end());
+  if (said == "+") return {};
+  if (said.empty()) return fail(fmt::format("container '{}' did not start", container.definition.name), "its monitor ended", fmt::format("see {}", container.places.monitor_log()));
+  // "CODE MESSAGE"
+  const std::size_t space = said.find(' ');
+  Error error{said.substr(space + 1)};
+  const int code = std::atoi(said.c_str());
+  error.code = code == 127 ? ENOENT : code == 126 ? EACCES : 0;
+  return std::unexpected(std::move(error));
+}
+
+}  // namespace nagaya::domain

@@ -1,0 +1,30 @@
+// The process behind a container: it makes the root, joins the networks, creates and starts the container through the runtime, keeps its
+// console and log, and waits for its end. It has a mount namespace of its own, so that nothing it mounts outlives it. When it is
+// killed, the container stays until the next command about it, which ends it: see ContainerStore::clear_leftovers.
+#pragma once
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.hpp"
+#include "domain/container_store.hpp"
+#include "image/image.hpp"
+
+namespace nagaya::domain {
+
+/// What a container's start needs from outside the domain room.
+struct ContainerStart {
+  std::vector<std::string> layers;  ///< folders, the lowest first
+  image::OciConfig image;
+  std::string net_program;     ///< path of nagaya-net
+  std::string reaper_program;  ///< path of the small init; empty: none
+  bool wait_for_client = false;  ///< start when the first client says go (ConsoleWord::go)
+  std::optional<std::pair<u16, u16>> terminal_size{};  ///< columns, rows
+};
+
+/// Starts the monitor and returns when the container runs (or, with `wait_for_client`, is ready to); the error is what the monitor said.
+/// The caller forks: call it from a process with one thread.
+[[nodiscard]] Result<> start_container(const ContainerStore& store, const Container& container, const ContainerStart& start);
+
+}  // namespace nagaya::domain

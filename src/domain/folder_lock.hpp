@@ -1,0 +1,21 @@
+// What folders of machines and of containers have in common: their locks, times and names.
+#pragma once
+#include <string>
+
+#include "base/result.hpp"
+#include "host/fd.hpp"
+
+namespace nagaya::domain {
+
+/// Takes the lock of a folder: of the open file, so that a child that inherits the descriptor holds it, too. EBUSY: someone has it.
+[[nodiscard]] Result<host::Fd> lock_folder(const std::string& folder);
+/// Looks without taking it.
+[[nodiscard]] bool folder_locked(const std::string& folder);
+/// "2026-01-02T03:04:05Z"
+[[nodiscard]] std::string now_utc();
+/// A name below `folder` that is not taken, of the form image-NNNN; `otherwise` when the image's name gives nothing.
+[[nodiscard]] std::string fresh_name_in(const std::string& folder, const std::string& image, const char* otherwise);
+/// mkdir -p.
+[[nodiscard]] Result<> make_folders(const std::string& path);
+
+}  // namespace nagaya::domain
