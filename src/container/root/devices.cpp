@@ -9,7 +9,6 @@
 #include <array>
 #include <cerrno>
 
-#include "base/scope.hpp"
 #include "container/root/kernel_mounts.hpp"
 #include "container/root/mounts.hpp"
 #include "container/root/resolve.hpp"
@@ -41,6 +40,10 @@ mode_t kind_of(const Device& device) {
   }
 }
 
+dev_t number_of(const Device& device) {
+  return device.type == 'p' ? 0 : makedev(static_cast<unsigned>(device.major), static_cast<unsigned>(device.minor));
+}
+
 struct Place {
   host::Fd folder;
   std::string name;
@@ -58,14 +61,14 @@ bool is_same(const Place& place, const Device& device) {
   struct stat info {};
   if (::fstatat(place.folder.get(), place.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return false;
   if ((info.st_mode & S_IFMT) != kind_of(device)) return false;
-  return device.type == 'p' || info.st_rdev == makedev(static_cast<unsigned>(device.major), static_cast<unsigned>(device.minor));
+  return device.type == 'p' || info.st_rdev == number_of(device);
 }
 
 Result<> bind_device(const Place& place, const Device& device) {
   TRY_ASSIGN(const host::Fd tree, clone_tree(AT_FDCWD, device.path, false));
   struct stat info {};
-  if (::fstat(tree.get(), &info) != 0 || (info.st_mode & S_IFMT) != kind_of(device)) {
-    return fail_errno("'" + device.path + "' of the host is another kind of device", ENODEV);
+  if (::fstat(tree.get(), &info) != 0 || (info.st_mode & S_IFMT) != kind_of(device) || (device.type != 'p' && info.st_rdev != number_of(device))) {
+    return fail_errno("'" + device.path + "' of the host is another device", ENODEV);
   }
   const host::Fd made(::openat(place.folder.get(), place.name.c_str(), O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0644));
   if (!made && errno != EEXIST && errno != EISDIR) return fail_errno("cannot make the place of '" + device.path + "'");
@@ -76,7 +79,7 @@ Result<> bind_device(const Place& place, const Device& device) {
 
 Result<> make_node(const Place& place, const Device& device) {
   const mode_t mode = device.file_mode.value_or(0666) & 07777;
-  const dev_t number = device.type == 'p' ? 0 : makedev(static_cast<unsigned>(device.major), static_cast<unsigned>(device.minor));
+  const dev_t number = number_of(device);
   int done = ::mknodat(place.folder.get(), place.name.c_str(), kind_of(device) | mode, number);
   if (done != 0 && errno == EEXIST) {
     if (!is_same(place, device)) {
@@ -94,8 +97,8 @@ Result<> make_node(const Place& place, const Device& device) {
   return {};
 }
 
-Result<> make_device(const RootRequest& request, int root, const Device& device) {
-  TRY_ASSIGN(const Place place, place_of(root, device.path));
+Result<> make_device(const RootRequest& request, const Place& place, const Device& device) {
+  if (device.major < 0 || device.minor < 0) return fail("device '" + device.path + "' has a number below zero");
   if (request.new_user_namespace) return bind_device(place, device);
   auto made = make_node(place, device);
   // Already inside somebody's user namespace.
@@ -114,24 +117,26 @@ bool binds_dev(const Spec& spec) {
 Result<> make_devices(const RootRequest& request, int root) {
   const Spec& spec = *request.spec;
   if (binds_dev(spec)) return {};
-  const mode_t before = ::umask(0);
-  const ScopeExit restore([before] { ::umask(before); });
+  TRY_ASSIGN(host::Fd folder, open_in_root(root, "/dev", true, false));
+  Place dev{std::move(folder), ""};
   for (const Usual& usual : usual_devices) {
     // The configuration's own word about one of them comes instead.
     if (std::ranges::any_of(spec.linux.devices, [&](const Device& device) { return clean_path(device.path) == usual.path; })) continue;
-    TRY(make_device(request, root, {.type = 'c', .path = usual.path, .major = usual.major, .minor = usual.minor, .file_mode = 0666}));
+    dev.name = usual.path + sizeof "/dev";
+    TRY(make_device(request, dev, {.type = 'c', .path = usual.path, .major = usual.major, .minor = usual.minor, .file_mode = 0666}));
   }
-  for (const Device& device : spec.linux.devices) TRY(make_device(request, root, device));
-
-  TRY_ASSIGN(const host::Fd dev, open_in_root(root, "/dev", true, false));
+  for (const Device& device : spec.linux.devices) {
+    TRY_ASSIGN(const Place place, place_of(root, device.path));
+    TRY(make_device(request, place, device));
+  }
   for (const auto& [target, name] : links) {
-    if (::symlinkat(target, dev.get(), name) != 0 && errno != EEXIST) return fail_errno(std::string("cannot make the link /dev/") + name);
+    if (::symlinkat(target, dev.folder.get(), name) != 0 && errno != EEXIST) return fail_errno(std::string("cannot make the link /dev/") + name);
   }
-  if (::access("/proc/kcore", F_OK) == 0) (void)::symlinkat("/proc/kcore", dev.get(), "core");
+  if (::access("/proc/kcore", F_OK) == 0) (void)::symlinkat("/proc/kcore", dev.folder.get(), "core");
   // The multiplexer of the container's own devpts, whatever an image has under this name.
-  if (::faccessat(dev.get(), "pts", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-    (void)::unlinkat(dev.get(), "ptmx", 0);
-    if (::symlinkat("pts/ptmx", dev.get(), "ptmx") != 0 && errno != EEXIST) return fail_errno("cannot make the link /dev/ptmx");
+  if (::faccessat(dev.folder.get(), "pts", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+    (void)::unlinkat(dev.folder.get(), "ptmx", 0);
+    if (::symlinkat("pts/ptmx", dev.folder.get(), "ptmx") != 0 && errno != EEXIST) return fail_errno("cannot make the link /dev/ptmx");
   }
   if (spec.process && spec.process->terminal) TRY(open_in_root(root, "/dev/console", true, true));
   return {};

@@ -3,8 +3,13 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <climits>
+#include <string_view>
 
 #include "container/root/kernel_mounts.hpp"
 #include "container/root/resolve.hpp"
@@ -25,7 +30,55 @@ Result<host::Fd> null_device(int root) {
   return fd;
 }
 
+/// A path of mountinfo, whose blanks are written as "\040" (proc_pid_mountinfo(5)).
+std::string plain(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size()) {
+      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+/// Where procfs and sysfs are mounted outside of `rootfs`, the innermost last.
+Result<std::vector<std::string>> kernel_mounts_outside(const std::string& rootfs) {
+  constexpr u64 most = 16 * MiB;
+  TRY_ASSIGN(const auto bytes, host::read_file("/proc/self/mountinfo", most));
+  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  std::vector<std::string> out;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    const std::size_t dash = line.find(" - ");
+    if (dash == std::string_view::npos) continue;
+    const std::string_view type = line.substr(dash + 3);
+    if (!type.starts_with("proc ") && !type.starts_with("sysfs ")) continue;
+    std::size_t from = 0;
+    for (int field = 0; field < 4; ++field) from = line.find(' ', from) + 1;
+    const std::string point = plain(line.substr(from, line.find(' ', from) - from));
+    if (!(point + "/").starts_with(rootfs + "/")) out.push_back(point);
+  }
+  return out;
+}
+
 }  // namespace
+
+Result<> hide_kernel_mounts(int root) {
+  std::array<char, PATH_MAX> path{};
+  if (::readlink(("/proc/self/fd/" + std::to_string(root)).c_str(), path.data(), path.size() - 1) < 0) return fail_errno("cannot name the root");
+  TRY_ASSIGN(const auto points, kernel_mounts_outside(path.data()));
+  for (auto point = points.rbegin(); point != points.rend(); ++point) {
+    (void)::mount(nullptr, point->c_str(), nullptr, MS_PRIVATE, nullptr);
+    if (::umount2(point->c_str(), MNT_DETACH) == 0 || errno == ENOENT) continue;
+    // A mount that came from another user namespace cannot be taken away.
+    if (::mount("tmpfs", point->c_str(), "tmpfs", MS_RDONLY, "mode=0") != 0) return fail_errno("cannot hide the host's '" + *point + "'");
+  }
+  return {};
+}
 
 Result<> protect_paths(int root, const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
@@ -43,6 +96,8 @@ Result<> protect_paths(int root, const std::vector<std::string>& paths) {
 }
 
 Result<> mask_paths(int root, const std::vector<std::string>& paths) {
+  // One empty file system covers all folders: the first is mounted, the others are copies of it (copies of what is mounted nowhere need
+  // Linux 6.15).
   host::Fd null, empty;
   for (const std::string& path : paths) {
     auto place = find_in_root(root, path);
@@ -50,10 +105,13 @@ Result<> mask_paths(int root, const std::vector<std::string>& paths) {
     if (!place) return std::unexpected(std::move(place.error()).within("cannot mask '" + path + "'"));
     auto mask = [&]() -> Result<> {
       const bool folder = is_folder(place->get());
+      if (folder && !empty) {
+        constexpr u64 attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+        TRY_ASSIGN(empty, new_mount("tmpfs", "tmpfs", {"size=4k", "nr_inodes=1", "ro"}, attributes));
+        return attach(empty.get(), place->get());
+      }
       host::Fd& source = folder ? empty : null;
-      if (!source && folder) {
-        TRY_ASSIGN(source, new_mount("tmpfs", "tmpfs", {"size=4k", "nr_inodes=1"}, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
-      } else if (!source) {
+      if (!source) {
         TRY_ASSIGN(source, null_device(root));
       }
       TRY_ASSIGN(const host::Fd tree, clone_tree(source.get(), "", false));

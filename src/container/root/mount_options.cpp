@@ -80,14 +80,23 @@ u64 propagation_flags(std::string_view name) {
   return 0;
 }
 
+bool MountOptions::has(std::string_view name) const {
+  for (const std::string& option : data)
+    if (std::string_view(option).substr(0, option.find('=')) == name) return true;
+  return false;
+}
+
 MountOptions parse_mount_options(const Mount& mount) {
   MountOptions out;
   out.bind = mount.type == "bind";
   for (const std::string& option : mount.options) {
-    if (option == "defaults") continue;
+    // Words of mount(8) that tell the kernel nothing.
+    if (option.empty() || option == "defaults" || option == "silent" || option == "loud") continue;
     if (option == "bind" || option == "rbind") {
       out.bind = true;
       out.recursive |= option == "rbind";
+    } else if (option == "remount") {
+      out.remount = true;
     } else if (option == "tmpcopyup") {
       out.copy_up = true;
     } else if (option == "idmap" || option == "ridmap") {

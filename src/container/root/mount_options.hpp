@@ -2,6 +2,7 @@
 // mount_setattr(2).
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.hpp"
@@ -15,11 +16,14 @@ struct MountOptions {
   u64 set_recursive = 0, clear_recursive = 0;  ///< of it and all mounts below (rro …)
   std::vector<u64> propagation;                ///< MS_SHARED … in the order given, MS_REC added for the r-forms
   bool bind = false, recursive = false;
+  bool remount = false;  ///< attributes of what is mounted there already
   bool copy_up = false;  ///< a tmpfs that begins with what lies below it
   bool idmap = false, idmap_recursive = false;
   std::vector<std::string> data;  ///< the file system's own: "size=64k", "lazytime"
 
-  [[nodiscard]] bool read_only() const { return (set & 1) != 0; }
+  [[nodiscard]] bool read_only() const { return ((set | set_recursive) & 1) != 0; }
+  /// Whether the file system's own options have `name` ("mode", of "mode=755").
+  [[nodiscard]] bool has(std::string_view name) const;
 };
 
 [[nodiscard]] MountOptions parse_mount_options(const Mount& mount);

@@ -7,8 +7,9 @@
 
 namespace nagaya::container {
 
-/// Mounts `mount` in `root` (the mounted root of the container). `prepared` may hold its detached tree.
-Result<> make_mount(const RootRequest& request, int root, const Mount& mount, PreparedMount& prepared);
+/// Mounts `mount` in `root` (the mounted root of the container). `prepared` may hold its detached tree. A tmpfs that is to be read-only
+/// stays writable for the mount points in it until all is built: it is added to `read_only_later`.
+Result<> make_mount(const RootRequest& request, int root, const Mount& mount, PreparedMount& prepared, std::vector<host::Fd>& read_only_later);
 /// Cgroup file systems at `target`: see docs/design/container-root.md for which is mounted when.
 Result<> mount_cgroups(const RootRequest& request, int root, const Mount& mount, const MountOptions& options);
 /// A detached tmpfs gets what the folder `below` (O_PATH) has: files, folders, links, with owners and modes.

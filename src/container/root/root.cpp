@@ -9,6 +9,7 @@
 
 #include <cerrno>
 
+#include "base/scope.hpp"
 #include "container/root/devices.hpp"
 #include "container/root/hidden_paths.hpp"
 #include "container/root/kernel_mounts.hpp"
@@ -36,7 +37,9 @@ Result<> make_parent_private(std::string path) {
 }
 
 Result<> separate_from_host(const RootRequest& request) {
-  const u64 wanted = propagation_flags(request.spec->linux.rootfs_propagation);
+  const std::string& name = request.spec->linux.rootfs_propagation;
+  const u64 wanted = propagation_flags(name);
+  if (wanted == 0 && !name.empty()) return fail("linux.rootfsPropagation is '" + name + "'", "no kind of propagation");
   // Whatever the container's own root becomes, what it mounts does not travel to the host unless it was asked for.
   const u64 flags = (wanted & MS_SHARED) != 0 ? MS_SHARED | MS_REC : wanted != 0 && (wanted & MS_UNBINDABLE) == 0 ? wanted | MS_REC : MS_SLAVE | MS_REC;
   if ((flags & MS_SHARED) == 0 && ::mount(nullptr, "/", nullptr, flags, nullptr) != 0) {
@@ -45,25 +48,18 @@ Result<> separate_from_host(const RootRequest& request) {
   return (flags & MS_SHARED) != 0 ? make_parent_private(root_path(request)) : Result<>();
 }
 
-bool dev_is_read_only(const Spec& spec) {
-  for (const Mount& mount : spec.mounts) {
-    const MountOptions options = parse_mount_options(mount);
-    if (clean_path(mount.destination) == "/dev" && !options.bind && options.read_only()) return true;
-  }
-  return false;
-}
-
-Result<> pivot(const host::Fd& root) {
+Result<> pivot(const host::Fd& root, bool shared) {
   if (::fchdir(root.get()) != 0) return fail_errno("cannot enter the root");
   // With "." for both, the old root ends up over the new one, where it can be taken away without a folder for it.
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return fail_errno("cannot make the root the root", 0, "a root on a RAM disk needs --no-pivot");
-  if (::mount(nullptr, ".", nullptr, MS_SLAVE | MS_REC, nullptr) != 0 || ::umount2(".", MNT_DETACH) != 0) {
-    return fail_errno("cannot detach the host's root");
-  }
+  // The working directory is the old root now: its end must not reach the host's own mounts.
+  if (shared && ::mount(nullptr, ".", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return fail_errno("cannot part from the host's mounts");
+  if (::umount2(".", MNT_DETACH) != 0) return fail_errno("cannot detach the host's root");
   return {};
 }
 
 Result<> move_and_chroot(const host::Fd& root) {
+  TRY(hide_kernel_mounts(root.get()));
   if (::fchdir(root.get()) != 0) return fail_errno("cannot enter the root");
   if (::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0) return fail_errno("cannot move the root");
   if (::chroot(".") != 0) return fail_errno("cannot make the root the root");
@@ -115,15 +111,22 @@ Result<host::Fd> build_root(const RootRequest& request, std::vector<PreparedMoun
     if (!spec.mounts.empty()) return fail("mounts need a mount namespace of the container's own", "the configuration asks for none");
     return host::Fd::open(path, O_PATH | O_DIRECTORY);
   }
+  const mode_t before = ::umask(0);
+  const ScopeExit restore([before] { ::umask(before); });
   TRY(separate_from_host(request));
   TRY_ASSIGN(host::Fd root, clone_tree(AT_FDCWD, path, true, false));
   if (!is_folder(root.get())) return fail("the root '" + path + "' is not a folder");
+  const bool shared = (propagation_flags(spec.linux.rootfs_propagation) & MS_SHARED) != 0;
+  // A copy of a shared mount is its peer: what is mounted in it would appear on the host. enter_root makes it shared again, alone.
+  if (shared) TRY(set_propagation(root.get(), MS_PRIVATE));
   {
     TRY_ASSIGN(const host::Fd place, host::Fd::open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW));
     if (auto done = attach(root.get(), place.get()); !done) return std::unexpected(std::move(done.error()).within("cannot mount the root '" + path + "'"));
   }
-  for (std::size_t i = 0; i < spec.mounts.size(); ++i) TRY(make_mount(request, root.get(), spec.mounts[i], prepared[i]));
+  std::vector<host::Fd> read_only_later;
+  for (std::size_t i = 0; i < spec.mounts.size(); ++i) TRY(make_mount(request, root.get(), spec.mounts[i], prepared[i], read_only_later));
   TRY(make_devices(request, root.get()));
+  for (const host::Fd& one : read_only_later) TRY(set_attributes(one.get(), MOUNT_ATTR_RDONLY, 0, false));
   return root;
 }
 
@@ -133,15 +136,11 @@ Result<> enter_root(const RootRequest& request, const host::Fd& root) {
     if (::fchdir(root.get()) != 0 || ::chroot(".") != 0) return fail_errno("cannot make the root the root");
     return ::chdir("/") == 0 ? Result<>() : Result<>(fail_errno("cannot enter the root"));
   }
-  TRY(request.no_pivot ? move_and_chroot(root) : pivot(root));
-  if (::chdir("/") != 0) return fail_errno("cannot enter the root");
   const u64 propagation = propagation_flags(spec.linux.rootfs_propagation);
+  TRY(request.no_pivot ? move_and_chroot(root) : pivot(root, (propagation & MS_SHARED) != 0));
+  if (::chdir("/") != 0) return fail_errno("cannot enter the root");
   if (propagation != 0 && ::mount(nullptr, "/", nullptr, propagation, nullptr) != 0) return fail_errno("cannot set the root's propagation");
   TRY_ASSIGN(const host::Fd here, host::Fd::open("/", O_PATH | O_DIRECTORY));
-  if (dev_is_read_only(spec)) {
-    TRY_ASSIGN(const host::Fd dev, find_in_root(here.get(), "/dev", false));
-    TRY(set_attributes(dev.get(), MOUNT_ATTR_RDONLY, 0, false));
-  }
   TRY(protect_paths(here.get(), spec.linux.readonly_paths));
   TRY(mask_paths(here.get(), spec.linux.masked_paths));
   if (spec.root_readonly) TRY(set_attributes(here.get(), MOUNT_ATTR_RDONLY, 0, false));

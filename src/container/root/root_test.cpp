@@ -19,11 +19,17 @@
 
 #include "container/root/mount_options.hpp"
 #include "container/root/resolve.hpp"
+#include "host/in_child.hpp"
 
 namespace nagaya::container {
 namespace {
 
 namespace fs = std::filesystem;
+
+std::string text_of(const char* path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 /// A folder to be a root, and one beside it that nothing may reach.
 class Root : public ::testing::Test {
@@ -69,6 +75,19 @@ class Root : public ::testing::Test {
     return said ? std::string(said->begin(), said->end()) : said.error().message();
   }
 
+  /// The same with a root on a shared mount; tells whether any mount came back to that side.
+  std::string inside_shared(const std::function<std::string()>& check) {
+    return host::in_child([&]() -> std::string {
+      const std::string bundle = (folder_ / "bundle").string();
+      if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return "unshare";
+      if (::mount("tmpfs", bundle.c_str(), "tmpfs", 0, nullptr) != 0 || ::mount(nullptr, bundle.c_str(), nullptr, MS_SHARED, nullptr) != 0) return "mount";
+      fs::create_directories(rootfs());
+      const std::string before = text_of("/proc/self/mountinfo");
+      if (std::string said = inside(check); !said.empty()) return said;
+      return text_of("/proc/self/mountinfo") == before ? "" : "mounts came back: " + text_of("/proc/self/mountinfo");
+    });
+  }
+
   fs::path folder_;
   Spec spec_;
   RootRequest request_;
@@ -95,11 +114,6 @@ bool read_only(const char* path) {
   struct statvfs info {};
   return ::statvfs(path, &info) == 0 && (info.f_flag & ST_RDONLY) != 0;
 }
-std::string text_of(const char* path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 TEST_F(Root, HasDevicesAndLinksAndNothingOfTheHost) {
   EXPECT_EQ(inside([this]() -> std::string {
               if (!is_device("/dev/null", 1, 3) || !is_device("/dev/tty", 5, 0)) return "devices";
@@ -210,7 +224,100 @@ TEST_F(Root, DevicesOfTheConfigurationAreMade) {
 
 TEST_F(Root, CanBeMovedInsteadOfPivoted) {
   request_.no_pivot = true;
-  EXPECT_EQ(inside([this] { return std::string(fs::exists("/etc") && !fs::exists(folder_) ? "" : "not inside"); }), "");
+  EXPECT_EQ(inside([this]() -> std::string {
+              if (!fs::exists("/etc") || fs::exists(folder_)) return "not inside";
+              // No procfs of the host is left in the namespace.
+              const std::string mounts = text_of("/proc/self/mountinfo");
+              std::size_t count = 0;
+              for (std::size_t at = 0; (at = mounts.find(" - proc ", at)) != std::string::npos; ++at) ++count;
+              return count == 1 ? "" : mounts;
+            }),
+            "");
+}
+
+TEST_F(Root, ReadOnlyTmpfsStillHasItsMountPoints) {
+  fs::create_directories(rootfs() / "covered");
+  fs::permissions(rootfs() / "covered", fs::perms(01770));
+  spec_.mounts.push_back(mount("/covered", "tmpfs", "tmpfs", {"ro"}));
+  spec_.mounts.push_back(mount("/covered/deep/data", "tmpfs", "tmpfs", {"mode=700"}));
+  spec_.mounts[1].options.emplace_back("ro");  // of /dev
+  EXPECT_EQ(inside([]() -> std::string {
+              struct stat info {};
+              if (!read_only("/covered") || !read_only("/dev") || read_only("/covered/deep/data")) return "flags";
+              if (::stat("/covered", &info) != 0 || (info.st_mode & 07777) != 01770) return "the mode is not that of the folder below";
+              return is_device("/dev/null", 1, 3) ? "" : "no devices";
+            }),
+            "");
+}
+
+TEST_F(Root, SharedRootIsSharedWithNobodyOutside) {
+  spec_.linux.rootfs_propagation = "rshared";
+  // The root lies on a shared mount of the host's side.
+  const std::string said = inside_shared([]() -> std::string {
+    return text_of("/proc/self/mountinfo").find("/rootfs / ") != std::string::npos && text_of("/proc/self/mountinfo").find("shared:") != std::string::npos ? "" : "not shared";
+  });
+  EXPECT_EQ(said, "");
+}
+
+TEST_F(Root, UnknownPropagationIsRefused) {
+  spec_.linux.rootfs_propagation = "sideways";
+  EXPECT_NE(inside([] { return std::string(); }).find("sideways"), std::string::npos);
+}
+
+TEST_F(Root, ProcIsBoundFromAProcfsRootOnly) {
+  spec_.mounts[0] = mount("/proc", "bind", "/proc/self", {"bind"});
+  EXPECT_NE(inside([] { return std::string(); }).find("can only be a proc file system"), std::string::npos);
+  spec_.mounts[0] = mount("/proc", "bind", "/proc", {"rbind"});
+  EXPECT_EQ(inside([] { return std::string(fs::exists("/proc/self") ? "" : "no proc"); }), "");
+}
+
+TEST_F(Root, RemountChangesWhatIsThere) {
+  spec_.mounts.push_back(mount("/data", "tmpfs", "tmpfs", {}));
+  spec_.mounts.push_back(mount("/data", "none", "none", {"remount", "ro", "noexec"}));
+  EXPECT_EQ(inside([] { return std::string(read_only("/data") ? "" : "writable"); }), "");
+}
+
+TEST_F(Root, HundredsOfCharactersOfLowerFolders) {
+  std::string lower;
+  for (int i = 0; i < 9; ++i) {
+    const fs::path layer = folder_ / ("layer-with-a-long-name-" + std::to_string(i));
+    fs::create_directories(layer / ("of-" + std::to_string(i)));
+    lower += (i == 0 ? "" : ":") + layer.string();
+  }
+  spec_.mounts.push_back(mount("/merged", "overlay", "overlay", {"lowerdir=" + lower, "ro"}));
+  EXPECT_EQ(inside([] { return std::string(fs::exists("/merged/of-0") && fs::exists("/merged/of-8") && read_only("/merged") ? "" : "layers"); }), "");
+}
+
+// In a user namespace, what the host forbids on a mount stays forbidden, whatever is asked.
+TEST_F(Root, LockedFlagsStayInAUserNamespace) {
+  if (!host::can_unshare(CLONE_NEWUSER | CLONE_NEWNS)) GTEST_SKIP() << "needs user namespaces";
+  spec_.mounts = {mount("/share", "bind", (folder_ / "outside").string(), {"rbind", "rw", "suid", "exec"})};
+  const std::string said = host::in_child([this]() -> std::string {
+    const std::string outside = (folder_ / "outside").string();
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return "unshare";
+    if (::mount("tmpfs", outside.c_str(), "tmpfs", MS_RDONLY | MS_NOSUID | MS_NOEXEC, nullptr) != 0) return "mount";
+    request_.spec = &spec_;
+    request_.bundle = (folder_ / "bundle").string();
+    request_.new_user_namespace = true;
+    fs::permissions(folder_, fs::perms(0755));
+    auto prepared = prepare_mounts(request_);
+    if (!prepared) return prepared.error().message();
+    if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return "unshare";
+    const auto put = [](const char* path) {
+      const host::Fd fd(::open(path, O_WRONLY | O_CLOEXEC));
+      return fd && ::write(fd.get(), "0 0 1", 5) == 5;
+    };
+    const host::Fd groups(::open("/proc/self/setgroups", O_WRONLY | O_CLOEXEC));
+    if (::write(groups.get(), "deny", 4) != 4 || !put("/proc/self/uid_map") || !put("/proc/self/gid_map")) return "maps";
+    auto root = build_root(request_, *prepared);
+    if (!root) return root.error().message();
+    if (auto done = enter_root(request_, *root); !done) return done.error().message();
+    struct statvfs info {};
+    if (::statvfs("/share", &info) != 0 || (info.f_flag & (ST_RDONLY | ST_NOSUID | ST_NOEXEC)) != (ST_RDONLY | ST_NOSUID | ST_NOEXEC)) return "flags were taken away";
+    struct stat node {};
+    return ::stat("/dev/null", &node) == 0 && node.st_rdev == makedev(1, 3) ? "" : "no bound device";
+  });
+  EXPECT_EQ(said, "");
 }
 
 TEST(MountOptions, AreReadAsTheSpecificationSays) {
