@@ -95,20 +95,13 @@ Result<> check(const CreateOptions& options, const Spec& spec, const NamespacePl
 }
 
 void describe_root(const std::string& bundle, const Spec& spec, const NamespacePlan& namespaces, const CreateOptions& options,
-                   const cgroup::Layout& layout, const cgroup::Group* group, RootRequest* root) {
+                   RootRequest* root) {
   root->spec = &spec;
   root->bundle = bundle;
   root->new_mount_namespace = namespaces.is_fresh(NamespaceKind::mount);
   root->new_user_namespace = namespaces.is_fresh(NamespaceKind::user);
   root->new_cgroup_namespace = namespaces.is_fresh(NamespaceKind::cgroup);
   root->no_pivot = options.no_pivot;
-  if (group == nullptr) return;
-  for (const cgroup::Hierarchy& hierarchy : layout.hierarchies) {
-    std::string names;
-    for (const std::string& name : hierarchy.controllers) names += (names.empty() ? "" : ",") + name;
-    const std::string folder = group->folder(hierarchy.controllers.empty() ? "" : hierarchy.controllers[0]);
-    if (!folder.empty()) root->cgroups.push_back({names, folder, hierarchy.v2});
-  }
 }
 
 /// The first process, made by a helper that joins other namespaces before; its number outside.
@@ -155,10 +148,13 @@ Result<> bring_up(InitPlan& plan, const cgroup::Place& place, pid_t pid) {
   const bool own_user = plan.namespaces.is_fresh(NamespaceKind::user);
   const bool other_user = own_user || plan.namespaces.joins(NamespaceKind::user);
   if (!record.cgroup_saved.empty()) {
-    TRY_ASSIGN(const cgroup::Group group, cgroup::Group::create(*plan.layout, place, spec.linux.resources.value_or(Resources{})));
+    std::vector<std::string> notices;
+    // A process in another user namespace may not write the outside's cgroup files; systemd's scopes begin with a process.
+    const pid_t first = other_user || place.manager == cgroup::Manager::systemd ? pid : 0;
+    TRY_ASSIGN(const cgroup::Group group,
+               cgroup::Group::create(*plan.layout, place, spec.linux.resources.value_or(Resources{}), first, &notices));
     record.cgroup_saved = group.saved();
-    // A process in another user namespace may not write the outside's cgroup files.
-    if (other_user) TRY(group.add(pid));
+    for (const std::string& notice : notices) warn(notice);
   }
   if (own_user) TRY(write_id_maps(pid, spec.linux.uid_mappings, spec.linux.gid_mappings));
   if (other_user && spec.process && spec.process->oom_score_adj) {
@@ -224,11 +220,10 @@ Result<State> create(const CreateOptions& options) {
 
   // Written down first, made then: a kill from here on leaves nothing that cannot be found.
   std::optional<cgroup::Layout> layout;
-  std::optional<cgroup::Group> planned;
   if (!options.no_cgroup) {
     TRY_ASSIGN(layout, cgroup::read_layout());
-    TRY_ASSIGN(planned, cgroup::Group::plan(*layout, record.cgroup));
-    record.cgroup_saved = planned->saved();
+    TRY_ASSIGN(const cgroup::Group planned, cgroup::Group::plan(*layout, record.cgroup));
+    record.cgroup_saved = planned.saved();
   }
   TRY(folder.save(record));
   TRY(folder.write("config.json", configuration.text));
@@ -238,7 +233,7 @@ Result<State> create(const CreateOptions& options) {
   plan.layout = layout ? &*layout : nullptr;
   plan.record = &record;
   plan.folder = &folder;
-  describe_root(bundle, spec, plan.namespaces, options, layout.value_or(cgroup::Layout{}), planned ? &*planned : nullptr, &plan.root);
+  describe_root(bundle, spec, plan.namespaces, options, &plan.root);
   TRY_ASSIGN(plan.mounts, prepare_mounts(plan.root));
   std::optional<SeccompProgram> seccomp;
   if (spec.process) {
@@ -270,7 +265,9 @@ Result<State> create(const CreateOptions& options) {
   record.phase = Record::Phase::created;
   TRY(folder.save(record));
   TRY(write_pid_file(options.pid_file, pid));
+  // Its answer says that it no longer ends with us.
   TRY(send(plan.command.get(), Word::go));
+  TRY(expect(plan.command.get(), Word::ready, "the container's first process"));
   undo.commit();
 
   State state = describe(record);

@@ -52,11 +52,23 @@ Result<> enter_namespaces(InitPlan& plan) {
   return {};
 }
 
+/// What a mount of type "cgroup" shows.
+void describe_cgroups(const cgroup::Layout& layout, const cgroup::Group& group, RootRequest& root) {
+  for (const cgroup::Hierarchy& hierarchy : layout.hierarchies) {
+    std::string names;
+    for (const std::string& name : hierarchy.controllers) names += (names.empty() ? "" : ",") + name;
+    std::string folder = group.folder(hierarchy.controllers.empty() ? "" : hierarchy.controllers[0]);
+    // Where no limit asks for it no group is made: what the mount would show there is the host's own.
+    if (!folder.empty() && ::access(folder.c_str(), F_OK) == 0) root.cgroups.push_back({std::move(names), std::move(folder), hierarchy.v2});
+  }
+}
+
 Result<> enter_cgroup(InitPlan& plan, const std::string& saved) {
-  const bool own_user = plan.namespaces.is_fresh(NamespaceKind::user) || plan.namespaces.joins(NamespaceKind::user);
-  if (!saved.empty() && !own_user) {
+  if (!saved.empty()) {
     TRY_ASSIGN(const cgroup::Group group, cgroup::Group::open(*plan.layout, saved));
-    TRY(group.add(0));
+    // With another user namespace the command has moved us: we may not.
+    if (!plan.namespaces.is_fresh(NamespaceKind::user) && !plan.namespaces.joins(NamespaceKind::user)) TRY(group.add(0));
+    describe_cgroups(*plan.layout, group, plan.root);
   }
   if (plan.namespaces.is_fresh(NamespaceKind::cgroup) && ::unshare(CLONE_NEWCGROUP) != 0) return fail_errno("cannot make a cgroup namespace");
   return {};
@@ -107,7 +119,7 @@ Result<> set_up(InitPlan& plan) {
   // The command's last word: what it has left to do (state, pid file) is done.
   TRY(expect(channel, Word::go, "the command"));
   if (::prctl(PR_SET_PDEATHSIG, 0) != 0) return fail_errno("cannot leave the command");
-  return {};
+  return send(channel, Word::ready);
 }
 
 /// Waits for a caller that says `go`; callers that only look hang up.

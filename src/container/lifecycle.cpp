@@ -101,7 +101,10 @@ Result<> update(const std::string& state_root, const std::string& id, const Reso
   TRY_ASSIGN(const Opened it, open_locked(state_root, id));
   if (it.status == Status::stopped) return fail("cannot update", called(id, it.status));
   TRY_ASSIGN(const cgroup::Group group, group_of(it.record));
-  return group.set(resources);
+  std::vector<std::string> notices;
+  const auto done = group.set(resources, &notices);
+  for (const std::string& notice : notices) warn(notice);
+  return done;
 }
 
 Result<> remove(const std::string& state_root, const std::string& id, bool force) {
