@@ -1,0 +1,24 @@
+# The OCI runtime as its callers run it: containers with a small root, made and removed by the program itself.
+find_package(nlohmann_json REQUIRED)
+file(GLOB oci_test_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/oci/*.cpp)
+add_executable(oci_test ${oci_test_sources})
+target_include_directories(oci_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_link_libraries(oci_test PRIVATE GTest::gtest GTest::gmock GTest::gtest_main nlohmann_json::nlohmann_json util)
+add_dependencies(oci_test nagaya-oci)
+
+# nagaya_container_test(NAME gtest-filter seconds)
+function(nagaya_container_test name filter seconds)
+  add_test(NAME container.${name} COMMAND oci_test --gtest_filter=${filter})
+  set_tests_properties(container.${name} PROPERTIES LABELS container TIMEOUT ${seconds} ENVIRONMENT "NAGAYA_OCI=$<TARGET_FILE:nagaya-oci>")
+endfunction()
+
+nagaya_container_test(life "OciLife.*:OciExec.*" 300)
+nagaya_container_test(process "OciProcess.*:OciTerminal.*" 300)
+nagaya_container_test(spaces "OciNamespaces.*:OciRoot.*" 300)
+nagaya_container_test(hooks "OciHooks.*:OciSeccomp.*" 300)
+nagaya_container_test(escape "OciEscape.*" 300)
+nagaya_container_test(kill "OciKill.*" 600)
+
+# podman over our runtime; 77: this host has no podman or cannot.
+add_test(NAME container.podman COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/podman $<TARGET_FILE:nagaya-oci>)
+set_tests_properties(container.podman PROPERTIES LABELS container TIMEOUT 900 SKIP_RETURN_CODE 77)
