@@ -1,10 +1,16 @@
 #include "cli/command.hpp"
 
+#include <algorithm>
+
 namespace nagaya::cli {
 
 std::string OptionSpec::key() const {
   std::size_t dashes = flags.rfind("--");
   return dashes == std::string::npos ? flags : flags.substr(dashes + 2);
+}
+
+bool CommandSpec::takes_h() const {
+  return std::ranges::any_of(options, [](const OptionSpec& option) { return option.flags.starts_with("-h,"); });
 }
 
 std::string Parsed::last(const std::string& key) const {

@@ -25,6 +25,7 @@ struct OptionSpec {
   /// The last argument by place: all words from the first on that is no option, options of another program too
   /// ("nagaya run IMAGE ls -l"). Repeats.
   bool rest = false;
+  std::string group{};  ///< title of the list in the help that it stands in; empty: "Options"
 
   /// The long spelling without dashes ("memory"), by which the value is looked up.
   [[nodiscard]] std::string key() const;
@@ -60,6 +61,8 @@ struct CommandSpec {
   std::vector<Example> examples;
   std::vector<OptionSpec> options{};
   std::vector<Section> sections{};
+  /// Whether -h is the command's own, so that help is --help alone.
+  [[nodiscard]] bool takes_h() const;
   /// Gives the exit code; an error ends with 125.
   std::function<Result<int>(const Parsed&)> run{};
 };

@@ -4,11 +4,11 @@
 #include <cstdio>
 
 #include "cli/doctor.hpp"
+#include "cli/domain_command.hpp"
 #include "cli/exec_command.hpp"
 #include "cli/help.hpp"
 #include "cli/image_command.hpp"
 #include "cli/launch.hpp"
-#include "cli/machine_command.hpp"
 #include "cli/network_command.hpp"
 #include "cli/parse.hpp"
 #include "cli/run_command.hpp"
@@ -73,7 +73,8 @@ CommandSpec help_command(std::vector<std::string> names) {
 const std::vector<CommandSpec>& commands() {
   static const std::vector<CommandSpec> table = [] {
     std::vector<CommandSpec> out{run_command()};
-    for (CommandSpec& command : machine_commands()) out.push_back(std::move(command));
+    for (CommandSpec& command : life_commands()) out.push_back(std::move(command));
+    for (CommandSpec& command : look_commands()) out.push_back(std::move(command));
     for (CommandSpec& command : image_commands()) out.push_back(std::move(command));
     for (const auto make : {exec_command, cp_command, volume_command, network_command, doctor_command, version_command, completion_command}) out.push_back(make());
     std::vector<std::string> names;

@@ -1,5 +1,6 @@
 #include "cli/exec_command.hpp"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,6 +11,9 @@
 
 #include "agent/client.hpp"
 #include "agent/exec_client.hpp"
+#include "cli/run_container.hpp"
+#include "domain/container_control.hpp"
+#include "domain/domain_store.hpp"
 #include "host/dirs.hpp"
 #include "host/signal.hpp"
 #include "host/terminal.hpp"
@@ -80,10 +84,37 @@ struct Relay {
   }
 };
 
+Result<int> exec_inside(const domain::DomainStore& store, const domain::Container& container, std::vector<std::string> command, const Parsed& options) {
+  const bool terminal = options.has("tty"), input = options.has("interactive"), detach = options.has("detach");
+  if (terminal && input && !host::is_terminal(STDIN_FILENO)) return fail("-t", "standard input is no terminal", "leave -t out");
+  if (detach && (terminal || input)) return fail("-d", "a program in the background has no terminal and no input", "leave -t and -i out");
+  domain::ExecRequest request{.command = std::move(command), .user = options.last("user"), .workdir = options.last("workdir"), .terminal = terminal, .detach = detach,
+                              .privileged = options.has("privileged")};
+  TRY_ASSIGN(request.env, environment_of(options, terminal));
+  if (!input || detach) {
+    TRY_ASSIGN(const host::Fd nothing, host::Fd::open("/dev/null", O_RDONLY));
+    if (!terminal) ::dup2(nothing.get(), STDIN_FILENO);
+  }
+  auto code = domain::exec_in_container(store.containers(), container, image_config(container.definition), request);
+  if (code) return code;
+  const int told = start_code(code.error().code);
+  if (told == 0) return std::unexpected(std::move(code.error()));
+  fmt::print(stderr, "nagaya: {}\n", code.error().message());
+  return told;
+}
+
 Result<int> run_exec_command(const Parsed& options) {
   const std::vector<std::string>& words = options.all("COMMAND");
-  if (words.empty()) return fail("nagaya exec", "no machine is named", "write nagaya exec NAME COMMAND");
+  if (words.empty()) return fail("nagaya exec", "nothing is named", "write nagaya exec NAME COMMAND");
   if (words.size() < 2) return fail("nagaya exec", "no command is given", fmt::format("write nagaya exec {} COMMAND", words[0]));
+  const domain::DomainStore store;
+  // A machine need not be one of ours by name: its sockets tell.
+  if (const auto one = store.find(words[0])) {
+    if (const auto* container = std::get_if<domain::Container>(&*one)) return exec_inside(store, *container, {words.begin() + 1, words.end()}, options);
+  }
+  for (const char* option : {"detach", "privileged"}) {
+    if (options.has(option)) return fail(fmt::format("--{}", option), "containers have this");
+  }
   return exec_in_machine(words[0], {words.begin() + 1, words.end()}, options, patience_ms);
 }
 
@@ -136,21 +167,23 @@ Result<std::string> agent_socket(const std::string& name) {
 CommandSpec exec_command() {
   return {
       .name = "exec",
-      .summary = "run a command inside a running machine",
-      .examples = {{"nagaya exec web uname -a", "in the machine called web"},
+      .summary = "run a command inside a running machine or container",
+      .examples = {{"nagaya exec web uname -a", "in the machine or container called web"},
                    {"nagaya exec -i -t web bash", "a shell, on this terminal"},
                    {"nagaya exec -u www-data -w /srv -e LANG=C web ls -l", "as another user, in a folder, with a variable"},
                    {"tar c site | nagaya exec -i web tar x -C /srv", "standard input goes along"}},
       .options = {{"-i,--interactive", "", "give it our standard input"},
                   {"-t,--tty", "", "give it a terminal"},
                   {"-e,--env", "K=V", "set a variable; K alone takes our value", Completes::nothing, {}, false, true},
-                  {"-w,--workdir", "DIR", "folder to run in (default: the user's home)"},
+                  {"-w,--workdir", "DIR", "folder to run in (default: in a machine the user's home, in a container its working folder)"},
                   {"-u,--user", "USER", "user, by name or number, also USER:GROUP (default: root)"},
-                  {.flags = "COMMAND", .value = "NAME COMMAND", .help = "the machine, then the command with its arguments", .rest = true}},
-      .sections = {{"Agent", "The machine needs a vsock, and nagaya-agent running inside; images made by nagaya build have it.", {}},
+                  {"-d,--detach", "", "in a container: in the background"},
+                  {"--privileged", "", "in a container: with all rights of its user namespace"},
+                  {.flags = "COMMAND", .value = "NAME COMMAND", .help = "the machine or container, then the command with its arguments", .rest = true}},
+      .sections = {{"Agent", "A machine needs a vsock, and nagaya-agent running inside; images made by nagaya build have it.", {}},
                    {"Exit codes of exec", {},
                     {{"n", "the command's own"},
-                     {"125", "our own error: no such machine, no agent"},
+                     {"125", "our own error: no such machine or container, no agent"},
                      {"126", "the command cannot be run"},
                      {"127", "there is no such command"},
                      {"128+n", "the command was killed by signal n"}}}},

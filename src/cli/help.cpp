@@ -102,16 +102,19 @@ std::string help_of(const CommandSpec& command) {
     if (option.positional()) usage += " [" + option.value + "]" + (option.repeats || option.rest ? "…" : "");
   append_section(out, {"Usage", usage, {}});
   out += "\n  " + command.summary + ".\n";
-  Section options{"Options", {}, {}};
+  std::vector<Section> lists{{"Options", {}, {}}};
   for (const OptionSpec& option : command.options) {
     std::string term = option.positional() ? option.value : option.flags;
     std::size_t comma = term.find(',');
     if (comma != std::string::npos) term.insert(comma + 1, " ");
     if (!option.positional() && !option.value.empty()) term += " " + option.value;
-    options.rows.emplace_back(term, option.help + (option.repeats ? " (may be repeated)" : ""));
+    const std::string title = option.group.empty() ? "Options" : option.group;
+    auto list = std::ranges::find(lists, title, &Section::title);
+    if (list == lists.end()) list = lists.insert(list, {title, {}, {}});
+    list->rows.emplace_back(term, option.help + (option.repeats ? " (may be repeated)" : ""));
   }
-  options.rows.emplace_back("-h, --help", "show this");
-  append_section(out, options);
+  lists[0].rows.emplace_back(command.takes_h() ? "--help" : "-h, --help", "show this");
+  for (const Section& list : lists) append_section(out, list);
   for (const Section& section : command.sections) append_section(out, section);
   if (command.name == "run") append_section(out, exit_code_section());
   return out;

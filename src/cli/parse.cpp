@@ -43,7 +43,7 @@ Error explain(const CommandSpec& command, const CLI::App& app, const CLI::ParseE
 
 Result<Parsed> parse_arguments(const CommandSpec& command, std::span<const std::string> words) {
   CLI::App app{command.summary, command.name};
-  app.set_help_flag("-h,--help");
+  app.set_help_flag(command.takes_h() ? "--help" : "-h,--help");
   std::deque<std::vector<std::string>> values;
   std::deque<bool> switches;
   std::vector<std::pair<const OptionSpec*, CLI::Option*>> added;

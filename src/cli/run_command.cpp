@@ -7,8 +7,10 @@
 #include <cstdio>
 #include <iterator>
 
+#include "cli/container_options.hpp"
 #include "cli/device_options.hpp"
 #include "cli/launch.hpp"
+#include "cli/run_container.hpp"
 #include "cli/run_image.hpp"
 #include "cli/run_network.hpp"
 #include "cli/sizes.hpp"
@@ -36,8 +38,8 @@ std::vector<OptionSpec> options_of_run() {
        {"auto", "linux64", "linux32", "pvh", "multiboot"}},
       {"--decompress-in-guest", "", "let a bzImage unpack itself instead of unpacking it here"},
       {"--firmware", "FILE", "firmware image, mapped so that it ends at 4 GiB", Completes::file},
-      {"-m,--memory", "SIZE", "guest memory, such as 512M or 2G (default: 256M)"},
-      {"-c,--cpus", "N", "virtual CPUs (default: 1)"},
+      {"-m,--memory", "SIZE", "guest memory, such as 512M or 2G (default: 256M, of an image's machine 1G); a container's limit (default: none)"},
+      {"-c,--cpus", "N", "virtual CPUs (default: 1); of a container how much CPU time it gets, such as 1.5 (default: all)"},
       {"--engine", "NAME", "auto, kvm or soft (default: auto, the one that suits this host)", Completes::words, {"auto", "kvm", "soft"}},
       {"--cpu", "MODEL", "features: portable (default), common to all engines, host (all)",
        Completes::words, {"portable", "common", "host"}},
@@ -49,6 +51,7 @@ std::vector<OptionSpec> options_of_run() {
   std::ranges::copy(boot, std::back_inserter(out));
   std::ranges::copy(device_options(), std::back_inserter(out));
   std::ranges::copy(network_options(), std::back_inserter(out));
+  std::ranges::copy(container_options(), std::back_inserter(out));
   const std::vector<OptionSpec> more = {
       {"--no-reboot", "", "end when the guest resets or triple-faults, instead of starting it again"},
       {"--save-on-signal", "FILE", "SIGUSR1 saves the whole machine to FILE; it goes on", Completes::file},
@@ -102,6 +105,12 @@ Result<> take_common(const Parsed& options, proto::VmConfig& config) {
 
 // A machine made of an image: how it boots is the image's business.
 Result<int> run_of_image(const Parsed& options) {
+  if (options.has("container")) {
+    if (options.has("vm")) return fail("--vm and --container", "it can be run as one of the two");
+    if (const std::string other = machine_only_option(options); !other.empty()) return fail(other, "it belongs to virtual machines", "leave --container out");
+    return run_container(options);
+  }
+  if (const std::string other = container_only_option(options); !other.empty()) return fail(other, "it belongs to containers", "give --container, too");
   for (const char* option : {"kernel", "initrd", "firmware", "restore", "protocol", "module", "decompress-in-guest", "control",
                              "save-on-signal", "save-and-exit", "no-reboot", "code-cache", "engine-log", "count-blocks", "perf-map"}) {
     if (options.has(option)) {
@@ -117,6 +126,8 @@ Result<int> run_of_image(const Parsed& options) {
 
 Result<int> run(const Parsed& options) {
   if (options.has("IMAGE")) return run_of_image(options);
+  if (options.has("container")) return fail("--container", "no image is named", "write nagaya run --container IMAGE [COMMAND…]");
+  if (const std::string other = container_only_option(options); !other.empty()) return fail(other, "it belongs to containers", "write nagaya run --container IMAGE");
   TRY_ASSIGN(proto::VmConfig config, machine_from_options(options));
   if (options.has("dry-run")) {
     std::string json = config.to_json();
@@ -166,11 +177,14 @@ Result<proto::VmConfig> machine_from_options(const Parsed& options) {
 CommandSpec run_command() {
   return {
       .name = "run",
-      .summary = "make and start a virtual machine; its console is this terminal",
+      .summary = "make and start a virtual machine or a container; its console is this terminal",
       .examples =
           {{"nagaya run debian", "a whole Debian; its root shell is this terminal, Ctrl-] leaves"},
            {"nagaya run --rm debian apt-get --version", "boots, runs the command, and is gone"},
            {"nagaya run -d --name web -m 1G -c 2 -p 8080:80 -v $PWD:/mnt/here debian", "in the background; see exec, logs, stop"},
+           {"nagaya run --rm -it --container debian bash", "a shell in a container of the same image"},
+           {"nagaya run -d --container --name db -m 512M -v data:/var/lib/db -p 5432:5432 --restart always postgres", "a service that comes back when it fails"},
+           {"nagaya run -d --container --init --name vps debian", "a whole system in a container: its init, services, login"},
            {"nagaya run --kernel vmlinuz --initrd initrd.img -m 512M -c 2", "boot only a kernel"},
            {"nagaya run --kernel vmlinuz --append 'console=ttyS0 quiet' --engine soft", "on the software engine, with a command line"},
            {"nagaya run --kernel suite.elf --debug-exit --testdev --no-reboot; echo $?", "run a CPU test suite and see its verdict"},

@@ -62,11 +62,12 @@ Result<int> run_inside(const domain::MachineStore& store, const domain::Machine&
 
 std::vector<OptionSpec> image_run_options() {
   return {
-      {"--vm", "", "as a virtual machine, which is what images are run as"},
-      {"-d,--detach", "", "run in the background; print the machine's name"},
-      {"--rm", "", "remove the machine when it has ended"},
-      {"--hostname", "NAME", "the guest's host name (default: the machine's name)"},
-      {"-v,--volume", "HOST:GUEST[:ro]", "show a folder of this host in the guest", Completes::file, {}, true, true},
+      {"--vm", "", "as a virtual machine; this is what images are run as unless --container is given"},
+      {"--container", "", "as a container: a group of processes of this host's kernel"},
+      {"-d,--detach", "", "run in the background; print the name"},
+      {"--rm", "", "remove it when it has ended"},
+      {"-h,--hostname", "NAME", "the guest's host name (default: its name)"},
+      {"-v,--volume", "HOST:GUEST[:ro]", "show a folder of this host in the guest; of a container also NAME:GUEST, a volume kept under that name", Completes::file, {}, true, true},
       {"-i,--interactive", "", "give the command our standard input"},
       {"-t,--tty", "", "give the command a terminal"},
       {"-e,--env", "NAME=VALUE", "environment of the command", Completes::nothing, {}, true, true},

@@ -65,7 +65,7 @@ Result<Machine> MachineStore::create(MachineSpec spec) const {
   TRY(make_folders(state_ + "/domains"));
   if (::mkdir(out.places.folder.c_str(), 0700) != 0) {
     if (errno == EEXIST) {
-      return fail(fmt::format("a machine '{}' exists", out.spec.name), {},
+      return fail(fmt::format("'{}' exists", out.spec.name), {},
                   fmt::format("'nagaya start {0}' starts it, 'nagaya rm {0}' removes it", out.spec.name));
     }
     return fail_errno(fmt::format("cannot make the folder '{}'", out.places.folder));
@@ -93,10 +93,11 @@ Result<Machine> MachineStore::load(const std::string& name) const {
 Result<Machine> MachineStore::find(const std::string& name) const {
   if (!proto::plain_name(name)) return std::unexpected(unknown_machine(name));
   std::error_code error;
-  if (fs::exists(places_of(name).folder, error)) return load(name);
+  if (fs::exists(places_of(name).definition(), error)) return load(name);
   std::vector<std::string> matches;
   for (const auto& entry : fs::directory_iterator(state_ + "/domains", error)) {
-    if (entry.path().filename().string().starts_with(name)) matches.push_back(entry.path().filename().string());
+    const std::string other = entry.path().filename().string();
+    if (other.starts_with(name) && fs::exists(places_of(other).definition(), error)) matches.push_back(other);
   }
   if (matches.size() == 1) return load(matches[0]);
   if (matches.empty()) return std::unexpected(unknown_machine(name));
@@ -109,7 +110,9 @@ Result<std::vector<Machine>> MachineStore::list(std::vector<std::string>* unread
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(state_ + "/domains", error)) {
     const std::string name = entry.path().filename().string();
-    if (!proto::plain_name(name)) continue;
+    std::error_code ignored;
+    // A folder with another definition is a container's.
+    if (!proto::plain_name(name) || fs::exists(places_of(name).folder + "/container.json", ignored)) continue;
     if (auto machine = load(name)) {
       out.push_back(std::move(*machine));
     } else if (unreadable != nullptr) {

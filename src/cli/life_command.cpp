@@ -1,0 +1,249 @@
+// Verbs that change what a domain does.
+#include <csignal>
+#include <cstring>
+
+#include <charconv>
+#include <cstdio>
+
+#include "cli/container_console.hpp"
+#include "cli/container_options.hpp"
+#include "cli/domain_command.hpp"
+#include "cli/machine_start.hpp"
+#include "cli/run_container.hpp"
+#include "domain/container_control.hpp"
+#include "domain/machine_control.hpp"
+#include "host/terminal.hpp"
+
+namespace nagaya::cli {
+namespace {
+
+using domain::Container;
+using domain::Domain;
+using domain::DomainStore;
+using domain::Machine;
+using Verb = proto::VmCommand::Verb;
+
+constexpr unsigned machine_stop_seconds = 60;
+
+Result<std::optional<unsigned>> seconds_of(const Parsed& options) {
+  if (!options.has("time")) return std::nullopt;
+  const std::string text = options.last("time");
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return fail(fmt::format("--time {}", text), "it must be whole seconds");
+  return value;
+}
+
+Result<> stop(const DomainStore& store, const Domain& one, std::optional<unsigned> seconds) {
+  if (const auto* machine = std::get_if<Machine>(&one)) return domain::stop_machine(store.machines(), *machine, seconds.value_or(machine_stop_seconds));
+  const auto& container = std::get<Container>(one);
+  return domain::stop_container(store.containers(), container, image_config(container.definition), seconds.value_or(container.definition.stop_timeout));
+}
+
+Result<int> start_one(const DomainStore& store, const Domain& one, bool attach, bool quiet) {
+  if (const auto* machine = std::get_if<Machine>(&one)) return start_machine(*machine, {.quiet = quiet, .detach = !attach});
+  const auto& container = std::get<Container>(one);
+  TRY_ASSIGN(domain::ContainerStart start, start_of(container.definition, quiet));
+  start.wait_for_client = attach;
+  if (container.definition.terminal && attach) {
+    const host::TerminalSize size = host::terminal_size(0);
+    start.terminal_size = {static_cast<u16>(size.columns), static_cast<u16>(size.rows)};
+  }
+  TRY(domain::start_container(store.containers(), container, start));
+  if (!attach) return 0;
+  return at_console(container, {.input = container.definition.interactive, .terminal = container.definition.terminal, .start = true});
+}
+
+Result<int> run_start(const Parsed& options) {
+  const DomainStore store;
+  if (!options.has("NAME")) return fail("nagaya start", "nothing is named", "'nagaya ps -a' lists machines and containers");
+  const auto& names = options.all("NAME");
+  // A machine's console is this terminal unless it shall not be; a container goes on in the background unless it is asked for.
+  if (names.size() == 1) {
+    TRY_ASSIGN(const Domain one, store.find(names[0]));
+    const bool machine = std::holds_alternative<Machine>(one);
+    const bool attach = options.has("attach") || (machine && !options.has("detach"));
+    TRY_ASSIGN(const int code, start_one(store, one, attach, options.has("quiet")));
+    if (!attach) fmt::print("{}\n", domain::name_of(one));
+    return code;
+  }
+  if (options.has("attach")) return fail("nagaya start --attach", "this terminal can be the console of one only");
+  return for_each_domain(options, "start", [&](const DomainStore& all, const Domain& one) -> Result<> {
+    TRY(start_one(all, one, false, options.has("quiet")));
+    return {};
+  });
+}
+
+CommandSpec start_command() {
+  return {.name = "start",
+          .summary = "start machines and containers that were made before",
+          .examples = {{"nagaya start web", "a machine: its console is this terminal; a container: in the background"},
+                       {"nagaya start -d web", "in the background, whatever it is"},
+                       {"nagaya start -a web", "its console is this terminal"}},
+          .options = {{"-d,--detach", "", "in the background"},
+                      {"-a,--attach", "", "with its console on this terminal"},
+                      {"-q,--quiet", "", "no messages about engine and outcome"},
+                      names_argument()},
+          .run = run_start};
+}
+
+CommandSpec stop_command() {
+  return {.name = "stop",
+          .summary = "shut machines and containers down",
+          .examples = {{"nagaya stop web", "ask it to end: a machine's power button, a container's stop signal; end it by force if it does not react"},
+                       {"nagaya stop -t 0 web", "end it at once"}},
+          .options = {{"-t,--time", "SECONDS", "how long it may take before it is ended by force (default: a machine 60, a container as it was made, usually 10)"},
+                      names_argument()},
+          .run = [](const Parsed& options) -> Result<int> {
+            TRY_ASSIGN(const auto seconds, seconds_of(options));
+            return for_each_domain(options, "stop", [&](const DomainStore& store, const Domain& one) -> Result<> { return stop(store, one, seconds); });
+          }};
+}
+
+CommandSpec restart_command() {
+  return {.name = "restart",
+          .summary = "stop machines and containers, and start them again in the background",
+          .examples = {{"nagaya restart web", "also when it does not run"}, {"nagaya restart -t 2 web", "with little patience"}},
+          .options = {{"-t,--time", "SECONDS", "how long it may take to end, as for stop"}, names_argument()},
+          .run = [](const Parsed& options) -> Result<int> {
+            TRY_ASSIGN(const auto seconds, seconds_of(options));
+            return for_each_domain(options, "restart", [&](const DomainStore& store, const Domain& one) -> Result<> {
+              if (store.running(one)) TRY(stop(store, one, seconds));
+              TRY(start_one(store, one, false, true));
+              return {};
+            });
+          }};
+}
+
+CommandSpec kill_command() {
+  return {.name = "kill",
+          .summary = "send a signal to a container's first process, or end a machine",
+          .examples = {{"nagaya kill web", "end it at once"}, {"nagaya kill -s HUP web", "another signal"}},
+          .options = {{"-s,--signal", "SIGNAL", "name or number (default: KILL); machines know KILL only"}, names_argument()},
+          .run = [](const Parsed& options) -> Result<int> {
+            int number = SIGKILL;
+            if (options.has("signal")) {
+              TRY_ASSIGN(number, domain::parse_signal(options.last("signal")));
+            }
+            return for_each_domain(options, "kill", [&](const DomainStore& store, const Domain& one) -> Result<> {
+              if (const auto* container = std::get_if<Container>(&one)) return domain::kill_container(store.containers(), *container, number);
+              const auto& machine = std::get<Machine>(one);
+              if (number != SIGKILL) return not_for_machines(machine, "kill --signal", "leave --signal out, or take 'nagaya stop'");
+              return domain::stop_machine(store.machines(), machine, 0);
+            });
+          }};
+}
+
+CommandSpec rm_command() {
+  return {.name = "rm",
+          .summary = "remove machines and containers, and what they have written",
+          .examples = {{"nagaya rm web", "its image stays"}, {"nagaya rm -f web", "also when it runs"}},
+          .options = {{"-f,--force", "", "end it first if it runs"}, names_argument()},
+          .run = [](const Parsed& options) -> Result<int> {
+            return for_each_domain(options, "rm", [&](const DomainStore& store, const Domain& one) -> Result<> {
+              if (options.has("force") && store.running(one)) {
+                if (auto stopped = stop(store, one, 0); !stopped && store.running(one)) return stopped;
+              }
+              return store.remove(one);
+            });
+          }};
+}
+
+template <class OfContainer>
+Result<> pause_or_resume(const Domain& one, Verb verb, OfContainer of_container) {
+  if (const auto* container = std::get_if<Container>(&one)) return of_container(*container);
+  TRY(domain::command_machine(std::get<Machine>(one), {.verb = verb}));
+  return {};
+}
+
+CommandSpec pause_command() {
+  return {.name = "pause",
+          .summary = "halt machines and containers where they are",
+          .examples = {{"nagaya pause web", "it uses no CPU until 'nagaya resume web'"}},
+          .options = {names_argument()},
+          .run = [](const Parsed& options) -> Result<int> {
+            return for_each_domain(options, "pause", [](const DomainStore& store, const Domain& one) -> Result<> {
+              return pause_or_resume(one, Verb::pause, [&](const Container& container) { return domain::pause_container(store.containers(), container); });
+            });
+          }};
+}
+
+CommandSpec resume_command() {
+  return {.name = "resume",
+          .summary = "let paused machines and containers go on",
+          .examples = {{"nagaya resume web", "from where it was"}},
+          .options = {names_argument()},
+          .run = [](const Parsed& options) -> Result<int> {
+            return for_each_domain(options, "resume", [](const DomainStore& store, const Domain& one) -> Result<> {
+              return pause_or_resume(one, Verb::resume, [&](const Container& container) { return domain::resume_container(store.containers(), container); });
+            });
+          }};
+}
+
+CommandSpec wait_command() {
+  return {.name = "wait",
+          .summary = "wait until containers have ended, and print their exit codes",
+          .examples = {{"nagaya wait job", "prints 0 when it ended well"}},
+          .options = {names_argument()},
+          .run = [](const Parsed& options) -> Result<int> {
+            if (!options.has("NAME")) return fail("nagaya wait", "nothing is named", "'nagaya ps' lists what runs");
+            const DomainStore store;
+            for (const std::string& name : options.all("NAME")) {
+              TRY_ASSIGN(const Domain one, store.find(name));
+              if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "wait");
+              TRY_ASSIGN(const auto code, domain::wait_container(store.containers(), std::get<Container>(one), -1));
+              fmt::print("{}\n", code.value_or(125));
+              std::fflush(stdout);
+            }
+            return 0;
+          }};
+}
+
+CommandSpec rename_command() {
+  return {.name = "rename",
+          .summary = "give a container that does not run another name",
+          .examples = {{"nagaya rename web old-web", "its id stays"}},
+          .options = {name_argument(), {"NEW", "NEW", "the new name"}},
+          .run = [](const Parsed& options) -> Result<int> {
+            const DomainStore store;
+            TRY_ASSIGN(const Domain one, one_domain(store, options, "rename"));
+            if (!options.has("NEW")) return fail("nagaya rename", "the new name is missing", "write nagaya rename NAME NEW");
+            if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "rename");
+            TRY_ASSIGN(const Container renamed, store.containers().rename(std::get<Container>(one), options.last("NEW")));
+            fmt::print("{}\n", renamed.definition.name);
+            return 0;
+          }};
+}
+
+CommandSpec update_command() {
+  std::vector<OptionSpec> all = {{"-m,--memory", "SIZE", "limit of its memory"},
+                                 {"-c,--cpus", "N", "how much CPU time it gets, such as 1.5"},
+                                 {"--restart", "POLICY", "whether it is started again: no, on-failure[:N], always, unless-stopped; from its next start on"}};
+  for (OptionSpec& option : limit_options()) all.push_back(std::move(option));
+  all.push_back(names_argument());
+  return {.name = "update",
+          .summary = "change limits of containers, also while they run",
+          .examples = {{"nagaya update -m 1G -c 2 web", "more memory and CPU time, now and at its next start"}, {"nagaya update --restart no web", "it stays away when it ends"}},
+          .options = std::move(all),
+          .run = [](const Parsed& options) -> Result<int> {
+            return for_each_domain(options, "update", [&](const DomainStore& store, const Domain& one) -> Result<> {
+              if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "update");
+              Container container = std::get<Container>(one);
+              domain::DomainLimits limits = container.definition.limits;
+              TRY(limits_from_options(options, limits));
+              std::optional<domain::RestartPolicy> restart;
+              if (options.has("restart")) {
+                TRY_ASSIGN(restart, domain::RestartPolicy::parse(options.last("restart")));
+              }
+              return domain::update_container(store.containers(), container, limits, restart);
+            });
+          }};
+}
+
+}  // namespace
+
+std::vector<CommandSpec> life_commands() {
+  return {start_command(), stop_command(), restart_command(), kill_command(), rm_command(), pause_command(), resume_command(), wait_command(), rename_command(), update_command()};
+}
+
+}  // namespace nagaya::cli

@@ -1,0 +1,303 @@
+// Verbs that show what a domain is and does.
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+
+#include "cli/container_console.hpp"
+#include "cli/domain_command.hpp"
+#include "cli/run_container.hpp"
+#include "cli/sizes.hpp"
+#include "cli/table.hpp"
+#include "domain/container_control.hpp"
+#include "domain/container_log.hpp"
+#include "host/signal.hpp"
+#include "net/port_spec.hpp"
+#include "proto/json_fields.hpp"
+
+namespace nagaya::cli {
+namespace {
+
+using domain::Container;
+using domain::Domain;
+using domain::DomainStore;
+using domain::Machine;
+using Phase = domain::ContainerStatus::Phase;
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+OptionSpec format_option() { return {"-f,--output", "FORMAT", "table, json, yaml or csv (default: table)", Completes::words, table_formats()}; }
+
+/// "running", "paused", "exited (3)", "failed", "created"
+std::string state_of(const DomainStore& store, const Container& container) {
+  const domain::ContainerStatus status = store.containers().status(container);
+  if (status.phase == Phase::running) return domain::container_paused(container) ? "paused" : "running";
+  if (status.phase == Phase::exited) return fmt::format("exited ({})", status.exit_code);
+  return std::string(domain::phase_name(status.phase));
+}
+
+std::vector<std::string> row_of(const DomainStore& store, const Domain& one, bool running) {
+  if (const auto* machine = std::get_if<Machine>(&one)) {
+    const auto& s = machine->spec;
+    return {s.name, "vm", s.image_name, running ? "running" : "stopped", std::to_string(s.vcpus), format_size(s.memory), s.created};
+  }
+  const auto& container = std::get<Container>(one);
+  const auto& d = container.definition;
+  const u64 cpus = d.limits.cpu_thousandths;
+  return {d.name, "container", d.image_name, state_of(store, container), cpus == 0 ? "" : fmt::format("{}", static_cast<double>(cpus) / 1000),
+          d.limits.memory == 0 ? "" : format_size(d.limits.memory), d.created};
+}
+
+Result<int> run_ps(const Parsed& options) {
+  const DomainStore store;
+  std::vector<std::string> unreadable;
+  TRY_ASSIGN(const auto domains, store.list(&unreadable));
+  Table table{{"name", "kind", "image", "state", "cpus", "memory", "created"}, {}};
+  for (const Domain& one : domains) {
+    const bool running = store.running(one);
+    if (running || options.has("all")) table.rows.push_back(row_of(store, one, running));
+  }
+  if (options.has("quiet")) {
+    for (const auto& row : table.rows) print(row[0] + "\n");
+  } else {
+    print(render(table, options.last("output")));
+  }
+  for (const std::string& problem : unreadable) complain(Error{problem});
+  return 0;
+}
+
+CommandSpec ps_command() {
+  return {.name = "ps",
+          .summary = "list machines and containers",
+          .examples = {{"nagaya ps", "those that run"}, {"nagaya ps -a -f json", "all, for a program"}},
+          .options = {{"-a,--all", "", "also those that do not run"}, {"-q,--quiet", "", "names only"}, format_option()},
+          .run = run_ps};
+}
+
+/// Copies a file to standard output; with `follow`, what is added too, for as long as the machine runs.
+Result<> machine_log(const DomainStore& store, const Machine& machine, bool follow) {
+  auto file = host::Fd::open(machine.places.console_log(), 0);
+  if (!file) return fail(fmt::format("machine '{}'", machine.spec.name), "it has no log", "machines started with -d keep one");
+  TRY_ASSIGN(host::SignalFd signals, host::SignalFd::create({SIGINT, SIGTERM}));
+  std::array<u8, 64 * KiB> buffer;
+  for (;;) {
+    const bool running = store.machines().running(machine);
+    TRY_ASSIGN(const std::size_t got, host::read_up_to(file->get(), buffer));
+    if (got > 0) TRY(host::write_all(STDOUT_FILENO, std::span(buffer).first(got)));
+    if (got == buffer.size()) continue;
+    if (!follow || !running) return {};
+    pollfd wait{signals.fd(), POLLIN, 0};
+    if (::poll(&wait, 1, 200) > 0) return {};
+  }
+}
+
+Result<int> run_logs(const Parsed& options) {
+  const DomainStore store;
+  TRY_ASSIGN(const Domain one, one_domain(store, options, "logs"));
+  if (const auto* machine = std::get_if<Machine>(&one)) {
+    for (const char* option : {"timestamps", "tail"}) {
+      if (options.has(option)) return not_for_machines(*machine, fmt::format("logs --{}", option).c_str());
+    }
+    TRY(machine_log(store, *machine, options.has("follow")));
+    return 0;
+  }
+  const auto& container = std::get<Container>(one);
+  domain::LogOptions how{.follow = options.has("follow"), .timestamps = options.has("timestamps")};
+  if (options.has("tail") && options.last("tail") != "all") {
+    const std::string text = options.last("tail");
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), how.tail);
+    if (error != std::errc{} || end != text.data() + text.size() || how.tail < 0) return fail(fmt::format("--tail {}", text), "it must be a number of lines, or all");
+  }
+  TRY(domain::read_log(container.places.log(), how, [&] { return !store.containers().running(container); },
+                       [](domain::Stream stream, std::string_view text) { return host::write_all(stream == domain::Stream::err ? STDERR_FILENO : STDOUT_FILENO, text); }));
+  return 0;
+}
+
+CommandSpec logs_command() {
+  return {.name = "logs",
+          .summary = "print what a machine or container wrote to its console",
+          .examples = {{"nagaya logs web", "a machine's since its last start in the background, a container's since it was made"},
+                       {"nagaya logs -f --tail 20 web", "the last lines, and what comes, until it ends"}},
+          .options = {{"-f,--follow", "", "go on until it ends"},
+                      {"-t,--timestamps", "", "of a container: the time before each line"},
+                      {"--tail", "LINES", "of a container: only so many of the last lines"},
+                      name_argument()},
+          .run = run_logs};
+}
+
+Result<int> run_inspect(const Parsed& options) {
+  const DomainStore store;
+  TRY_ASSIGN(const Domain one, one_domain(store, options, "inspect"));
+  if (const auto* machine = std::get_if<Machine>(&one)) {
+    print(machine->spec.to_json());
+    return 0;
+  }
+  // Both are texts of our own: what was chosen, and what is.
+  const auto& container = std::get<Container>(one);
+  auto out = nlohmann::ordered_json::parse(container.definition.to_json(), nullptr, false);
+  auto state = nlohmann::ordered_json::parse(store.containers().status(container).to_json(), nullptr, false);
+  state["state"] = state_of(store, container);
+  out["status"] = std::move(state);
+  print(proto::print(out, 2) + "\n");
+  return 0;
+}
+
+CommandSpec inspect_command() {
+  return {.name = "inspect",
+          .summary = "print a machine's or container's definition as JSON",
+          .examples = {{"nagaya inspect web", "image, memory, disks, shares, networks; of a container its state, too"}},
+          .options = {name_argument()},
+          .run = run_inspect};
+}
+
+Result<int> run_port(const Parsed& options) {
+  const DomainStore store;
+  TRY_ASSIGN(const Domain one, one_domain(store, options, "port"));
+  const auto* machine = std::get_if<Machine>(&one);
+  for (const std::string& text : machine != nullptr ? machine->spec.publish : std::get<Container>(one).definition.publish) {
+    TRY_ASSIGN(const auto ports, net::parse_port_spec(text));
+    for (const net::PortSpec& port : ports) print(fmt::format("{}/{} -> {}:{}\n", port.guest, port.udp ? "udp" : "tcp", port.address.text(), port.host));
+  }
+  return 0;
+}
+
+CommandSpec port_command() {
+  return {.name = "port",
+          .summary = "list the published ports of a machine or container",
+          .examples = {{"nagaya port web", "80/tcp -> 0.0.0.0:8080"}},
+          .options = {name_argument()},
+          .run = run_port};
+}
+
+/// A process as /proc shows it.
+std::vector<std::string> process_row(pid_t pid) {
+  const auto text_of = [&](const char* file) {
+    const auto bytes = host::read_file(fmt::format("/proc/{}/{}", pid, file), MiB);
+    return bytes ? std::string(bytes->begin(), bytes->end()) : std::string();
+  };
+  std::string command = text_of("cmdline");
+  while (command.ends_with('\0')) command.pop_back();
+  for (char& c : command) c = static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+  const std::string stat = text_of("stat"), status = text_of("status");
+  if (command.empty()) command = "[" + stat.substr(stat.find('(') + 1, stat.rfind(')') - stat.find('(') - 1) + "]";
+  const auto field = [&](const char* name) {
+    const std::size_t at = status.find(fmt::format("\n{}:\t", name));
+    if (at == std::string::npos) return std::string();
+    const std::size_t start = status.find_first_not_of(" \t", status.find(':', at) + 1);
+    return status.substr(start, status.find_first_of("\t\n", start) - start);
+  };
+  // utime and stime are the 14th and 15th fields of stat, in ticks (proc(5)).
+  u64 ticks = 0;
+  std::size_t at = stat.rfind(')');
+  for (int number = 3; at != std::string::npos && number <= 15; ++number) {
+    at = stat.find(' ', at + 1);
+    if (number >= 14 && at != std::string::npos) ticks += std::strtoull(stat.c_str() + at, nullptr, 10);
+  }
+  const std::string inside = field("NSpid").empty() ? "" : status.substr(0);
+  std::string numbers;
+  if (const std::size_t line = inside.find("\nNSpid:"); line != std::string::npos) numbers = inside.substr(line + 8, inside.find('\n', line + 1) - line - 8);
+  const std::string own = numbers.substr(numbers.find_last_of('\t') + 1);
+  return {std::to_string(pid), own, field("Uid"), field("VmRSS"), fmt::format("{:.2f}", static_cast<double>(ticks) / static_cast<double>(::sysconf(_SC_CLK_TCK))), command};
+}
+
+Result<int> run_top(const Parsed& options) {
+  const DomainStore store;
+  TRY_ASSIGN(const Domain one, one_domain(store, options, "top"));
+  if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "top", fmt::format("nagaya exec {} ps aux", machine->spec.name));
+  TRY_ASSIGN(const auto processes, domain::container_processes(store.containers(), std::get<Container>(one)));
+  Table table{{"pid", "inside", "user", "memory", "cpu-seconds", "command"}, {}};
+  for (const pid_t pid : processes) table.rows.push_back(process_row(pid));
+  print(render(table, options.last("output")));
+  return 0;
+}
+
+CommandSpec top_command() {
+  return {.name = "top",
+          .summary = "list the processes of a container",
+          .examples = {{"nagaya top web", "as this host and as the container numbers them"}},
+          .options = {format_option(), name_argument()},
+          .run = run_top};
+}
+
+std::vector<std::string> stats_row(const std::string& name, const cgroup::Stats& now, double cpu_share) {
+  u64 read = 0, written = 0;
+  for (const auto& disk : now.disks) {
+    read += disk.read_bytes;
+    written += disk.write_bytes;
+  }
+  const bool limited = now.memory_limit < (u64{1} << 60);
+  return {name, fmt::format("{:.1f}", cpu_share * 100), std::to_string(now.memory), limited ? std::to_string(now.memory_limit) : "", std::to_string(now.pids),
+          fmt::format("{:.3f}", static_cast<double>(now.cpu_ns) / 1e9), std::to_string(read), std::to_string(written), std::to_string(now.oom_kills)};
+}
+
+Result<int> run_stats(const Parsed& options) {
+  const DomainStore store;
+  std::vector<Container> containers;
+  TRY_ASSIGN(const auto all, store.list());
+  if (options.has("NAME")) {
+    for (const std::string& name : options.all("NAME")) {
+      TRY_ASSIGN(const Domain one, store.find(name));
+      if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "stats");
+      containers.push_back(std::get<Container>(one));
+    }
+  } else {
+    for (const Domain& one : all) {
+      if (const auto* container = std::get_if<Container>(&one); container != nullptr && store.running(one)) containers.push_back(*container);
+    }
+  }
+  // Use is a difference of two looks.
+  constexpr unsigned between_us = 500'000;
+  std::vector<u64> before;
+  for (const Container& container : containers) {
+    auto stats = domain::container_stats(store.containers(), container);
+    if (!stats && options.has("NAME")) return std::unexpected(std::move(stats.error()));
+    before.push_back(stats ? stats->cpu_ns : 0);
+  }
+  if (!containers.empty()) ::usleep(between_us);
+  Table table{{"name", "cpu-percent", "memory", "memory-limit", "processes", "cpu-seconds", "read", "written", "oom-kills"}, {}};
+  for (std::size_t i = 0; i < containers.size(); ++i) {
+    const auto stats = domain::container_stats(store.containers(), containers[i]);
+    if (!stats) continue;  // it ended meanwhile
+    table.rows.push_back(stats_row(containers[i].definition.name, *stats, static_cast<double>(stats->cpu_ns - before[i]) / (between_us * 1e3)));
+  }
+  print(render(table, options.last("output")));
+  return 0;
+}
+
+CommandSpec stats_command() {
+  return {.name = "stats",
+          .summary = "show what containers use: CPU, memory, processes, disks",
+          .examples = {{"nagaya stats", "of all that run"}, {"nagaya stats -f json web", "of one, for a program"}},
+          .options = {format_option(), names_argument()},
+          .sections = {{"Units", "Memory and disks in bytes; CPU in percent of one CPU over half a second.", {}}},
+          .run = run_stats};
+}
+
+CommandSpec attach_command() {
+  return {.name = "attach",
+          .summary = "make this terminal the console of a container that runs",
+          .examples = {{"nagaya attach web", "Ctrl-] leaves it running"}, {"nagaya attach --no-stdin web", "only look"}},
+          .options = {{"--no-stdin", "", "give it no input"}, {"--no-signals", "", "keep signals to this command to itself"}, name_argument()},
+          .run = [](const Parsed& options) -> Result<int> {
+            const DomainStore store;
+            TRY_ASSIGN(const Domain one, one_domain(store, options, "attach"));
+            if (const auto* machine = std::get_if<Machine>(&one)) {
+              return not_for_machines(*machine, "attach", fmt::format("nagaya logs -f {0} shows its console, nagaya exec -it {0} bash is a shell in it", machine->spec.name));
+            }
+            const auto& container = std::get<Container>(one);
+            return at_console(container, {.input = container.definition.interactive && !options.has("no-stdin"),
+                                          .terminal = container.definition.terminal,
+                                          .relay_signals = !options.has("no-signals")});
+          }};
+}
+
+}  // namespace
+
+std::vector<CommandSpec> look_commands() {
+  return {ps_command(), logs_command(), inspect_command(), port_command(), top_command(), stats_command(), attach_command()};
+}
+
+}  // namespace nagaya::cli

@@ -1,0 +1,126 @@
+#include "cli/run_container.hpp"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "base/scope.hpp"
+#include "cli/container_console.hpp"
+#include "cli/container_options.hpp"
+#include "cli/image_for_run.hpp"
+#include "cli/launch.hpp"
+#include "host/terminal.hpp"
+#include "image/store.hpp"
+
+namespace nagaya::cli {
+namespace {
+
+using domain::Container;
+using domain::ContainerDefinition;
+using domain::ContainerStore;
+
+/// The file gets the id before anything runs, and must be new: two containers never share one.
+Result<> write_id_file(const std::string& path, const std::string& id) {
+  const host::Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!file) return fail_errno(fmt::format("--cidfile {}", path), 0, errno == EEXIST ? "another container's id is in it; remove the file or name another" : "");
+  return host::write_all(file.get(), id);
+}
+
+Result<> check_terminal(const Parsed& options) {
+  if (options.has("detach") || !options.has("tty") || !options.has("interactive") || host::is_terminal(STDIN_FILENO)) return {};
+  return fail("-t", "standard input is no terminal", "leave -t out");
+}
+
+/// What only the image can say.
+void complete(ContainerDefinition& definition, const image::Image& image) {
+  definition.image = image.id;
+  // A whole system's image names no program: a shell is what one wants of it.
+  if (image.kind == image::Kind::disk && !definition.system && definition.command.empty() && !definition.entrypoint) definition.command = {"/bin/bash"};
+}
+
+/// What a shell would say of a program that could not be started.
+int told(const Error& error) {
+  if (error.code != ENOENT && error.code != EACCES) return 0;
+  complain(error);
+  return error.code == ENOENT ? 127 : 126;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> layers_of(const ContainerDefinition& definition, bool quiet) {
+  TRY_ASSIGN(const auto store, image::Store::open());
+  TRY_ASSIGN(const image::Image image, store.find(definition.image));
+  if (image.layers.empty()) {
+    return fail(fmt::format("image '{}'", definition.image_name), "it was made by an older Nagaya, for machines only",
+                image.kind == image::Kind::disk ? "build it again: nagaya build debian" : "pull it again");
+  }
+  image::Work work;
+  if (!quiet) work.say = [](const std::string& step) { std::fprintf(stderr, "nagaya: %s\n", step.c_str()); };
+  std::vector<std::string> out;
+  for (const image::ImageLayer& layer : image.layers) {
+    TRY_ASSIGN(std::string folder, store.unpacked(image, layer, ::geteuid() != 0, work));
+    out.push_back(std::move(folder));
+  }
+  return out;
+}
+
+Result<domain::ContainerStart> start_of(const ContainerDefinition& definition, bool quiet) {
+  domain::ContainerStart out{.layers = {}, .image = image_config(definition), .net_program = {}, .reaper_program = {}};
+  TRY_ASSIGN(out.layers, layers_of(definition, quiet));
+  TRY_ASSIGN(out.net_program, helper_path("nagaya-net"));
+  if (definition.reaper) {
+    TRY_ASSIGN(out.reaper_program, helper_path("nagaya-reaper"));
+  }
+  return out;
+}
+
+image::OciConfig image_config(const ContainerDefinition& definition) {
+  const auto store = image::Store::open();
+  if (!store) return {};
+  const auto image = store->find(definition.image);
+  return image ? image->oci : image::OciConfig{};
+}
+
+Result<int> run_container(const Parsed& options) {
+  TRY_ASSIGN(ContainerDefinition definition, definition_from_options(options));
+  TRY(check_terminal(options));
+  const bool quiet = options.has("quiet"), detach = options.has("detach");
+  TRY_ASSIGN(const image::Image image, image_for_run(definition.image_name, quiet, ImageUse::container));
+  complete(definition, image);
+  if (definition.name.empty()) definition.name = ContainerStore().fresh_name(definition.image_name);
+  TRY(definition.validate());
+  if (options.has("dry-run")) {
+    const std::string json = definition.to_json();
+    std::fwrite(json.data(), 1, json.size(), stdout);
+    return 0;
+  }
+  TRY_ASSIGN(domain::ContainerStart start, start_of(definition, quiet));
+  const ContainerStore store;
+  TRY_ASSIGN(const Container container, store.create(std::move(definition)));
+  ScopeExit undo([&] { (void)store.remove(container); });
+  if (options.has("cidfile")) TRY(write_id_file(options.last("cidfile"), container.definition.id));
+  ScopeExit forget_id([&] {
+    if (options.has("cidfile")) ::unlink(options.last("cidfile").c_str());
+  });
+  start.wait_for_client = !detach;
+  if (container.definition.terminal && !detach) {
+    const host::TerminalSize size = host::terminal_size(host::is_terminal(STDIN_FILENO) ? STDIN_FILENO : STDOUT_FILENO);
+    start.terminal_size = {static_cast<u16>(size.columns), static_cast<u16>(size.rows)};
+  }
+  if (auto started = domain::start_container(store, container, start); !started) {
+    if (const int code = told(started.error()); code != 0) return code;
+    return std::unexpected(std::move(started.error()));
+  }
+  undo.release();
+  forget_id.release();
+  if (detach) {
+    fmt::print("{}\n", container.definition.name);
+    return 0;
+  }
+  return at_console(container, {.input = container.definition.interactive, .terminal = container.definition.terminal, .start = true});
+}
+
+}  // namespace nagaya::cli
