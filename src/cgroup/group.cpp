@@ -102,7 +102,8 @@ bool joined_anyway(const Group::Part& part, bool v2_only) {
   if (part.v2) return v2_only || systemd_runs();  // systemd looks there for whom a process belongs to
   for (const auto& name : part.controllers) {
     if (name == "memory" || name == "pids" || name == "freezer" || name == "cpuacct") return true;
-    if (name == "name=systemd" && systemd_runs()) return true;
+    // A whole system's is made before, by whoever wants it.
+    if (name == "name=systemd" && (systemd_runs() || exists(part.folder))) return true;
   }
   return false;
 }

@@ -94,6 +94,7 @@ class Monitor {
     TRY_ASSIGN(places_.volumes, prepare_volumes(store_, container_, start_.image));
     places_.rootfs = container_.places.root();
     places_.cgroup = fmt::format("/nagaya/{}-{}", definition().name, definition().id.substr(0, 12));
+    if (definition().system) TRY(make_systemd_group());
     places_.reaper = definition().reaper && !definition().system ? start_.reaper_program : "";
     for (const auto& [place, name] : {std::pair{&places_.hosts, "hosts"}, {&places_.resolv_conf, "resolv.conf"}, {&places_.hostname, "hostname"}}) {
       *place = container_.places.runtime + "/" + name;
@@ -107,6 +108,14 @@ class Monitor {
     hub_ = std::make_unique<ConsoleHub>(*loop_, std::move(log), ConsoleHub::Hooks{[this] { go_ = true; }, [this](int number) { send_signal(number); },
                                                                                  [this] { stopping_ = true; }});
     return hub_->listen(container_.places.control());
+  }
+
+  /// systemd keeps its services in a hierarchy that limits nothing. The runtime joins it when it is there.
+  Result<> make_systemd_group() const {
+    TRY_ASSIGN(const auto layout, cgroup::read_layout());
+    const auto* hierarchy = layout.find("name=systemd");
+    if (hierarchy == nullptr || !hierarchy->writable) return {};
+    return make_folders(hierarchy->mount_point + places_.cgroup);
   }
 
   int live() {
@@ -288,7 +297,9 @@ class Monitor {
   void fail_with(const Error& error) {
     failure_ = true;
     status_.phase = Phase::failed;
-    status_.exit_code = error.code == ENOENT ? 127 : error.code == EACCES ? 126 : 125;
+    // Only of the program itself: other files that are missing are our own failure.
+    const bool program = error.what.starts_with("cannot run '") || error.what.starts_with("cannot execute '");
+    status_.exit_code = !program ? 125 : error.code == ENOENT ? 127 : 126;
     status_.reason = error.message();
     if (hub_) hub_->finish(ConsoleWord::failure, fmt::format("{} {}", status_.exit_code, error.message()));
     report(fmt::format("{} {}", status_.exit_code, error.message()));
@@ -362,9 +373,15 @@ Result<> start_container(const ContainerStore& store, const Container& container
   if (child == 0) monitor_process(store, container, start, lock.get(), pipe.second.get());
   lock.reset();
   pipe.second.reset();
+  // The first word decides: the container's first process has a copy of the pipe until it becomes its program.
+  u8 first = 0;
+  TRY_ASSIGN(const std::size_t got, host::read_up_to(pipe.first.get(), {&first, 1}));
+  if (got == 1 && first == '+') return {};
   TRY_ASSIGN(const auto bytes, host::read_all(pipe.first.get(), 64 * KiB, "the container's monitor"));
-  const std::string said(bytes.begin(), bytes.end());
-  if (said == "+") return {};
+  const std::string said = std::string(got, static_cast<char>(first)) + std::string(bytes.begin(), bytes.end());
+  // It still clears up, and holds the lock until it has.
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
   if (said.empty()) return fail(fmt::format("container '{}' did not start", container.definition.name), "its monitor ended", fmt::format("see {}", container.places.monitor_log()));
   // "CODE MESSAGE"
   const std::size_t space = said.find(' ');
