@@ -170,8 +170,9 @@ class Monitor {
     options.id = definition().name;
     options.bundle = container_.places.runtime;
     options.spec = std::move(spec);
-    // The lock says that we live, not that the container does.
+    // The lock says that we live, not that the container does; and whoever waits for our report waits for its end.
     options.private_fds = {lock_.get()};
+    if (report_) options.private_fds.push_back(report_.get());
     TRY(create(std::move(options)));
     TRY(set_up_network());
     if (first && start_.wait_for_client) {

@@ -95,7 +95,8 @@ Result<> refresh(const Network& network, const std::string& folder) {
   TRY_ASSIGN(const auto leases, living(folder));
   TRY(run_tool("nft", {"-f", "-"}, nft_script(network, leases)));
   TRY(host::replace_file(folder + "/hosts", bytes_of(dnsmasq_hosts(leases))));
-  (void)::chmod((folder + "/hosts").c_str(), 0644);
+  TRY(host::replace_file(folder + "/names", bytes_of(dnsmasq_names(leases))));
+  for (const char* file : {"/hosts", "/names"}) (void)::chmod((folder + file).c_str(), 0644);
   end_dnsmasq(folder);
   TRY(run_tool("dnsmasq", dnsmasq_args(network, folder)));  // goes into the background by itself
   return {};
@@ -204,6 +205,9 @@ Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const st
     TRY(bring_up(network, folder));
   } else {
     TRY(bridge_possible());
+    // The bridge may be older than this folder, which somebody has emptied.
+    std::error_code ignored;
+    std::filesystem::create_directories(folder + "/leases", ignored);
   }
   TRY_ASSIGN(const auto others, living(folder));
   u32 number = 2;

@@ -85,12 +85,20 @@ std::string dnsmasq_hosts(const std::vector<Lease>& leases) {
   return out;
 }
 
+std::string dnsmasq_names(const std::vector<Lease>& leases) {
+  std::string out;
+  for (const Lease& lease : leases) {
+    if (!lease.name.empty()) out += fmt::format("{}\t{}\n", lease.address.text(), lease.name);
+  }
+  return out;
+}
+
 std::vector<std::string> dnsmasq_args(const Network& network, const std::string& folder) {
   std::vector<std::string> out = {
       "--conf-file=/dev/null", "--no-hosts", "--bind-interfaces", "--interface=" + bridge_name(network), "--except-interface=lo",
       // Only machines of the list get an address: theirs.
       fmt::format("--dhcp-range={},static,{},24h", network.subnet.base.text(), Ip4{network.subnet.mask()}.text()),
-      "--dhcp-authoritative", "--dhcp-hostsfile=" + folder + "/hosts", "--leasefile-ro",
+      "--dhcp-authoritative", "--dhcp-hostsfile=" + folder + "/hosts", "--addn-hosts=" + folder + "/names", "--leasefile-ro",
       "--pid-file=" + folder + "/dnsmasq.pid", fmt::format("--dhcp-option=option:mtu,{}", network.effective_mtu())};
   if (network.internal) {
     out.push_back("--dhcp-option=option:router");  // none

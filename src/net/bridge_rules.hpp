@@ -28,6 +28,8 @@ struct Lease {
 [[nodiscard]] std::string nft_script(const Network& network, const std::vector<Lease>& leases);
 /// dnsmasq's list of hosts (--dhcp-hostsfile).
 [[nodiscard]] std::string dnsmasq_hosts(const std::vector<Lease>& leases);
+/// Names it answers for (--addn-hosts): also of those who never ask it for an address.
+[[nodiscard]] std::string dnsmasq_names(const std::vector<Lease>& leases);
 [[nodiscard]] std::vector<std::string> dnsmasq_args(const Network& network, const std::string& folder);
 
 }  // namespace nagaya::net
