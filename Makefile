@@ -10,7 +10,7 @@ CTEST     = ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j$(J
 # configure FOLDER, C++ compiler, further options: only when the folder is new or the options changed (CMake decides).
 configure = cmake -S . -B $(1) -G Ninja -DCMAKE_CXX_COMPILER=$(2) $(3) >$(1).configure.log 2>&1 || { cat $(1).configure.log; exit 1; }
 
-.PHONY: help run program web build test test-fast test-slow asan asan-inputs tsan clang fuzz bench kvm-boot guests debian format clean
+.PHONY: help run program web build criu test test-fast test-slow asan asan-inputs tsan clang fuzz bench kvm-boot guests debian format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,16 +41,19 @@ guests: ## fetch Debian's kernels and make their RAM disks
 	@scripts/install-packages guest
 	@scripts/guest-images -o $(GUEST) amd64 $(GUEST_EXTRA)
 
+criu: ## fetch a CRIU that starts on this kernel, for containers that are checkpointed, restored and moved
+	@scripts/fetch-criu $(BUILD)/criu
+
 debian: program ## make the Debian image that tests and benchmarks use
 	@scripts/install-packages run
 	@scripts/debian-image $(BUILD)/src/nagaya $(GUEST)/state
 
 test: GUEST_EXTRA = i386 fio
-test: build guests debian ## every test: unit, law, conformance, whole guests
+test: build guests debian criu ## every test: unit, law, conformance, whole guests
 	@scripts/install-packages test
 	@$(CTEST)
 
-test-fast: build ## all tests but those with Debian guests
+test-fast: build criu ## all tests but those with Debian guests
 	@scripts/install-packages test
 	@$(CTEST) -LE slow
 

@@ -219,6 +219,24 @@ void image_tools(const HostView& host, std::vector<Finding>& out) {
                  ids ? "" : "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"});
 }
 
+void checkpoints(const HostView& host, std::vector<Finding>& out) {
+  const CriuView criu = host.criu();
+  if (!criu.problem.empty() || criu.path.empty()) {
+    out.push_back({"criu", Health::missing, false, fmt::format("containers cannot be saved: {}", criu.problem),
+                   "in the source tree: scripts/fetch-criu; else install criu 4.1 or newer, or name it in NAGAYA_CRIU"});
+    return;
+  }
+  const std::string what = fmt::format("{} {}", criu.path, criu.version);
+  if (!host.is_root()) {
+    out.push_back({"criu", Health::limited, false, what + "; containers are saved by root", "sudo nagaya checkpoint NAME"});
+  } else if (!criu.complaints.empty()) {
+    out.push_back({"criu", Health::limited, false, fmt::format("{}: {}", what, fmt::join(criu.complaints, "; ")),
+                   "a kernel with CONFIG_MEM_SOFT_DIRTY and CONFIG_CHECKPOINT_RESTORE has it all; saving and restoring work without"});
+  } else {
+    out.push_back({"criu", Health::ok, false, what, {}});
+  }
+}
+
 void networks(const HostView& host, std::vector<Finding>& out) {
   if (host.has_program("nagaya-net")) {
     out.push_back({"network-user", Health::ok, false, "user-mode and isolated networks work, without root", {}});
@@ -254,6 +272,7 @@ std::vector<Finding> examine_host(const HostView& host) {
   containers(host, out);
   kernel_services(host, out);
   image_tools(host, out);
+  checkpoints(host, out);
   networks(host, out);
   return out;
 }

@@ -29,12 +29,14 @@ class PaperHost : public HostView {
   bool is_root() const override { return root; }
   bool has_program(const std::string& name) const override { return !lacks.contains(name); }
   std::string nftables_problem() const override { return nftables; }
+  CriuView criu() const override { return saver; }
   std::string engine_probe() const override { return probe; }
 
   int namespace_error = 0, ring_error = 0;
   bool root = true;
   std::set<std::string> lacks;
   std::string nftables;
+  CriuView saver{"/usr/sbin/criu", "4.1.1", "", {}};
   std::string probe = R"({"kvm":{"verdict":"fast","line":"fine"},"auto":{"engine":"kvm","reason":"it is fast"}})";
 
  private:
@@ -78,11 +80,21 @@ TEST_F(Doctor, NothingToMendOnAGoodHost) {
   }
 }
 
+TEST_F(Doctor, TellsWhichCriuAndWhatItLacks) {
+  host_.saver = {"/b/criu", "4.1.1", "", {"Dirty tracking is OFF. Memory snapshot will not work."}};
+  EXPECT_EQ(finding("criu").health, Health::limited);
+  EXPECT_THAT(finding("criu").detail, HasSubstr("/b/criu 4.1.1: Dirty tracking is OFF"));
+  host_.saver = {"", "", "/usr/sbin/criu is 3.17.1", {}};
+  EXPECT_EQ(finding("criu").health, Health::missing);
+  EXPECT_THAT(finding("criu").detail, HasSubstr("3.17.1"));
+}
+
 TEST_F(Doctor, EveryLackHasAMend) {
   PaperHost bare(folder() / "nothing");
   bare.namespace_error = EPERM;
   bare.ring_error = ENOSYS;
   bare.probe = "";
+  bare.saver = {"", "", "none is installed", {}};
   bare.lacks = {"nagaya-net", "nft", "dnsmasq"};
   for (const Finding& finding : examine_host(bare)) {
     if (finding.health == Health::ok) continue;

@@ -13,6 +13,7 @@
 #include <cerrno>
 
 #include "cli/launch.hpp"
+#include "container/checkpoint/criu.hpp"
 #include "host/fd.hpp"
 #include "host/thread.hpp"
 #include "net/tool.hpp"
@@ -68,6 +69,19 @@ std::string HostView::nftables_problem() const {
   if (!is_root() || !net::have_tool("nft")) return {};
   const auto said = net::run_tool("nft", {"list", "tables"});
   return said ? "" : said.error().why;
+}
+
+CriuView HostView::criu() const {
+  const auto program = container::criu::find_program();
+  if (!program) return {{}, {}, program.error().why, {}};
+  CriuView out{program->path, program->version(), {}, {}};
+  if (!is_root()) return out;
+  if (auto complaints = container::criu::check(*program)) {
+    out.complaints = std::move(*complaints);
+  } else {
+    out.problem = complaints.error().message();
+  }
+  return out;
 }
 
 std::string HostView::engine_probe() const {

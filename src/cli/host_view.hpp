@@ -2,10 +2,18 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/types.hpp"
 
 namespace nagaya::cli {
+
+/// The program CRIU, which saves containers.
+struct CriuView {
+  std::string path, version;            ///< empty: none that can be used
+  std::string problem;                  ///< why not
+  std::vector<std::string> complaints;  ///< what it says is missing here
+};
 
 class HostView {
  public:
@@ -34,6 +42,8 @@ class HostView {
   [[nodiscard]] virtual bool has_program(const std::string& name) const;
   /// What nft says when it cannot list its tables, or ""; without root nothing can be told.
   [[nodiscard]] virtual std::string nftables_problem() const;
+  /// Which CRIU is used, and what it lacks here.
+  [[nodiscard]] virtual CriuView criu() const;
   /// What nagaya-vmm found out about engines, as JSON, or "" when it could not be asked.
   [[nodiscard]] virtual std::string engine_probe() const;
 

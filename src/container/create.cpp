@@ -1,20 +1,18 @@
 // create: everything up to the point where only `start` is missing.
 #include <fcntl.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <climits>
 #include <csignal>
 
 #include "base/scope.hpp"
+#include "container/bundle.hpp"
 #include "container/channel.hpp"
 #include "container/console.hpp"
 #include "container/gate.hpp"
@@ -29,45 +27,6 @@
 
 namespace nagaya::container {
 namespace {
-
-std::string now_text() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  tm parts{};
-  ::gmtime_r(&now.tv_sec, &parts);
-  char text[64];
-  const std::size_t length = ::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::string fraction = std::to_string(1'000'000'000 + now.tv_nsec);
-  return std::string(text, length) + "." + fraction.substr(1) + "Z";
-}
-
-Result<std::string> absolute(const std::string& path) {
-  char buffer[PATH_MAX];
-  if (::realpath(path.empty() ? "." : path.c_str(), buffer) == nullptr) return fail_errno("cannot find bundle '" + path + "'");
-  return std::string(buffer);
-}
-
-/// The configuration as text (it is kept beside the state) and as types.
-struct Configuration {
-  std::string text;
-  Spec spec;
-};
-
-Result<Configuration> read_configuration(const CreateOptions& options, const std::string& bundle) {
-  Configuration out;
-  if (options.spec) {
-    out.spec = *options.spec;
-    out.text = write_spec(out.spec);
-  } else {
-    TRY_ASSIGN(const std::vector<u8> bytes, host::read_file(bundle + "/config.json", bundle_limit));
-    out.text.assign(bytes.begin(), bytes.end());
-    auto spec = parse_spec(out.text);
-    if (!spec) return std::unexpected(std::move(spec.error()).within("'" + bundle + "/config.json'"));
-    out.spec = std::move(*spec);
-  }
-  if (out.spec.root_path.empty()) return fail("the configuration has no root.path");
-  return out;
-}
 
 Result<> check(const CreateOptions& options, const Spec& spec, const NamespacePlan& namespaces) {
   const bool terminal = spec.process && spec.process->terminal;
@@ -181,7 +140,7 @@ Result<> bring_up(InitPlan& plan, const cgroup::Place& place, pid_t pid) {
 }  // namespace
 
 Result<State> create(const CreateOptions& options) {
-  TRY_ASSIGN(const std::string bundle, absolute(options.bundle));
+  TRY_ASSIGN(const std::string bundle, bundle_path(options.bundle));
   TRY_ASSIGN(const Configuration configuration, read_configuration(options, bundle));
   const Spec& spec = configuration.spec;
   InitPlan plan;
@@ -193,16 +152,7 @@ Result<State> create(const CreateOptions& options) {
   if (leftover) {
     if (const auto old = folder.load()) TRY(tear_down(*old));
   }
-  Record record;
-  record.id = options.id;
-  record.bundle = bundle;
-  record.rootfs = spec.root_path[0] == '/' ? spec.root_path : bundle + "/" + spec.root_path;
-  record.created = now_text();
-  record.annotations = spec.annotations;
-  record.terminal = spec.process && spec.process->terminal;
-  for (const Namespace& item : spec.linux.namespaces) record.namespaces.push_back(item.kind);
-  record.cgroup = {spec.linux.cgroups_path.empty() ? "/" + options.id : spec.linux.cgroups_path, options.manager,
-                   options.rootless.value_or(rootless())};
+  Record record = new_record(options, bundle, spec);
 
   bool hooks_began = false;
   pid_t pid = 0;

@@ -19,6 +19,15 @@ constexpr Command table[] = {
     {"resume", resume_command, false, "ID", "let them go on"},
     {"update", update_command, false, "[--resources FILE] [--memory N] … ID", "change its limits"},
     {"events", events_command, false, "[--stats] [--interval 5s] ID", "print statistics and out-of-memory events as JSON"},
+    {"checkpoint", checkpoint_command, false,
+     "[--image-path DIR] [--work-path DIR] [--parent-path DIR] [--leave-running] [--pre-dump] [--tcp-established] [--ext-unix-sk] [--shell-job] "
+     "[--file-locks] [--lazy-pages --page-server ADDRESS:PORT] [--status-fd N] [--manage-cgroups-mode MODE] [--empty-ns network] [--auto-dedup] ID",
+     "save it to files (CRIU)"},
+    {"restore", restore_command, false,
+     "[--image-path DIR] [--work-path DIR] [-b BUNDLE] [-d] [--console-socket PATH] [--pid-file PATH] [--tcp-established] [--ext-unix-sk] "
+     "[--shell-job] [--file-locks] [--lazy-pages] [--manage-cgroups-mode MODE] [--empty-ns network] [--auto-dedup] [--lsm-profile TYPE:NAME] "
+     "[--lsm-mount-context CONTEXT] [--keep] ID",
+     "make it again from those files"},
     {"spec", spec_command, false, "[-b BUNDLE] [--rootless]", "write a config.json to begin with"},
     {"features", features_command, false, "", "print what this runtime can do as JSON"},
 };

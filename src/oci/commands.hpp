@@ -44,6 +44,8 @@ Result<int> ps_command(const Global& global, Words words);
 Result<int> exec_command(const Global& global, Words words);
 Result<int> update_command(const Global& global, Words words);
 Result<int> events_command(const Global& global, Words words);
+Result<int> checkpoint_command(const Global& global, Words words);
+Result<int> restore_command(const Global& global, Words words);
 Result<int> spec_command(const Global& global, Words words);
 Result<int> features_command(const Global& global, Words words);
 

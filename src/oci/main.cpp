@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <string_view>
 
 #include "container/container.hpp"
@@ -57,6 +58,7 @@ Result<oci::Global> read_global(const oci::Parsed& parsed) {
   }
   global.systemd_cgroup = parsed.has("systemd-cgroup") || manager == "systemd";
   global.no_cgroup = manager == "disabled";
+  if (parsed.has("criu")) ::setenv("NAGAYA_CRIU", parsed.get("criu").c_str(), 1);
   if (const std::string rootless = parsed.get("rootless", "auto"); rootless != "auto") global.rootless = rootless == "true";
   return global;
 }
@@ -75,6 +77,11 @@ Result<int> run(std::span<char*> words) {
   container::set_warning_sink(oci::log_warning);
   for (const oci::Command& command : oci::commands()) {
     if (parsed.arguments[0] != command.name) continue;
+    if (parsed.arguments.size() == 2 && (parsed.arguments[1] == "--help" || parsed.arguments[1] == "-h")) {
+      // podman asks checkpoint and restore this way whether they are there.
+      TRY(oci::print("usage: nagaya-oci " + std::string(command.name) + " " + command.usage + "\n\n" + command.does + "\n"));
+      return 0;
+    }
     if (command.enters) TRY(oci::protect_own_program(words.data()));
     return command.run(global, words.subspan(1 + parsed.rest + 1));
   }

@@ -1,0 +1,50 @@
+// A container moves from one state directory, or host, to another over one stream. While it runs its files and memory are sent, round after
+// round; then it stands still, what is left is sent, and the target makes it again but lets it wait; only when the target has it does the source
+// let go. Until then any failure makes the source's go on as if nothing had been. docs/design/container-checkpoint.md.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "container/container.hpp"
+#include "migrate/stream.hpp"
+
+namespace nagaya::migrate {
+
+/// What moved, and for how long nothing ran.
+struct Report {
+  u32 rounds = 0;                 ///< dumps, the last included
+  std::vector<u64> page_bytes;    ///< memory sent in each, without what the round before had
+  u64 bytes = 0;                  ///< of the whole stream
+  double standstill_s = 0;        ///< from the last freeze until the target said that it runs
+  double total_s = 0;
+};
+
+struct SourceOptions {
+  std::string state_root, id;
+  std::string tree;          ///< the folder with its own files: the root, or an overlay's upper folder; empty: root.path
+  std::string work;          ///< a folder for images; made, and removed when all went well
+  u32 rounds = 5;            ///< at most, the last included; 1: no pre-copy
+  u64 small_bytes = 4 << 20; ///< a round that sends less memory is followed by the last
+  bool tcp_established = false, ext_unix_sk = false, shell_job = false, file_locks = false;
+  std::function<void(const std::string&)> progress;
+};
+Result<Report> send_container(Stream& stream, const SourceOptions& options);
+
+struct TargetOptions {
+  std::string state_root;
+  std::string id;      ///< empty: as it was called
+  std::string bundle;  ///< a folder: gets config.json, and rootfs unless `tree` says otherwise
+  std::string tree;    ///< where its own files go; empty: bundle/rootfs
+  std::string work;    ///< a folder for images; made, and removed at the end
+  std::string console_socket, pid_file;
+  /// What the configuration must say here (root, mounts, namespaces). Before the files come.
+  std::function<Result<>(container::Spec&)> adapt;
+  /// When the files are there and before the container is: mounts the root, for one.
+  std::function<Result<>()> prepare;
+};
+/// The container runs when this returns, as a child of the caller.
+Result<container::State> receive_container(Stream& stream, const TargetOptions& options);
+
+}  // namespace nagaya::migrate
