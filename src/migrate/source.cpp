@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <optional>
 
 #include "base/scope.hpp"
 #include "container/checkpoint/checkpoint.hpp"

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <unordered_set>
 
 #include "host/fd.hpp"

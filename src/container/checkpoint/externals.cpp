@@ -96,7 +96,7 @@ Result<std::vector<ExternalMount>> mounts_to_restore(const Spec& spec, const std
     }
     if ((mount.type != "cgroup" && mount.type != "cgroup2") || layout == nullptr || group == nullptr) continue;
     for (const cgroup::Hierarchy& hierarchy : layout->hierarchies) {
-      const std::string folder = group->folder(hierarchy.controllers.empty() ? "" : hierarchy.controllers[0]);
+      const std::string folder = group_folder(*group, hierarchy);
       if (folder.empty()) continue;
       const std::string name = hierarchy.mount_point.substr(hierarchy.mount_point.rfind('/'));
       out.push_back({layout->v2_only() ? point : point + name, folder});
@@ -104,6 +104,11 @@ Result<std::vector<ExternalMount>> mounts_to_restore(const Spec& spec, const std
   }
   for (const std::string& path : spec.linux.masked_paths) out.push_back({path, "/dev/null"});
   return out;
+}
+
+std::string group_folder(const cgroup::Group& group, const cgroup::Hierarchy& hierarchy) {
+  const std::string folder = group.folder(hierarchy.controllers.empty() ? "" : hierarchy.controllers[0]);
+  return !folder.empty() && is_within(folder, hierarchy.mount_point) && ::access(folder.c_str(), F_OK) == 0 ? folder : "";
 }
 
 bool has_outer_master(pid_t pid) {

@@ -25,6 +25,8 @@ Result<std::vector<ExternalMount>> external_mounts(const Spec& spec, pid_t pid);
 /// Where they come from for a new one. Points that are missing in the root (a folder) are made.
 Result<std::vector<ExternalMount>> mounts_to_restore(const Spec& spec, const std::string& bundle, const host::Fd& root,
                                                      const cgroup::Layout* layout, const cgroup::Group* group);
+/// The group's folder in a hierarchy, or "" where it has none: groups are left out of hierarchies that nothing needs.
+std::string group_folder(const cgroup::Group& group, const cgroup::Hierarchy& hierarchy);
 /// Some mount of it gets its propagation from a mount outside.
 bool has_outer_master(pid_t pid);
 

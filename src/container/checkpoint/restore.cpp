@@ -99,8 +99,10 @@ Result<> name_externals(const RestoreOptions& options, const Spec& spec, const R
   }
   if (group != nullptr) {
     for (const cgroup::Hierarchy& hierarchy : layout->hierarchies) {
-      const std::string folder = group->folder(hierarchy.controllers.empty() ? "" : hierarchy.controllers[0]);
-      if (folder.empty() || !folder.starts_with(hierarchy.mount_point)) continue;
+      const std::string folder = group_folder(*group, hierarchy);
+      if (folder.empty()) continue;
+      // Without a controller's name it would be meant for all hierarchies: right only where there is one.
+      if (hierarchy.v2 && !layout->v2_only()) continue;
       criu::WireWriter item;
       std::string names;
       for (const std::string& name : hierarchy.controllers) names += (names.empty() ? "" : ",") + name;
