@@ -228,7 +228,7 @@ void checkpoints(const HostView& host, std::vector<Finding>& out) {
   }
   const std::string what = fmt::format("{} {}", criu.path, criu.version);
   if (!host.is_root()) {
-    out.push_back({"criu", Health::limited, false, what + "; containers are saved by root", "sudo nagaya checkpoint NAME"});
+    out.push_back({"criu", Health::limited, false, what + "; containers are saved by root", "sudo nagaya-oci checkpoint ID"});
   } else if (!criu.complaints.empty()) {
     out.push_back({"criu", Health::limited, false, fmt::format("{}: {}", what, fmt::join(criu.complaints, "; ")),
                    "a kernel with CONFIG_MEM_SOFT_DIRTY and CONFIG_CHECKPOINT_RESTORE has it all; saving and restoring work without"});
