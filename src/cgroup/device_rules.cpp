@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace nagaya::cgroup {
 namespace {
 
@@ -33,14 +35,6 @@ bool meets(i64 a, i64 b) { return covers(a, b) || covers(b, a); }
 std::string numbers(char type, i64 major, i64 minor) {
   const auto text = [](i64 value) { return value == any_number ? std::string("*") : std::to_string(value); };
   return fmt::format("{} {}:{}", type, text(major), text(minor));
-}
-
-std::string letters(u8 access) {
-  std::string out;
-  if ((access & access_read) != 0) out += 'r';
-  if ((access & access_write) != 0) out += 'w';
-  if ((access & access_mknod) != 0) out += 'm';
-  return out;
 }
 
 Result<PlainRule> check(const DeviceRule& rule) {
@@ -88,6 +82,14 @@ Result<> enter(DeviceList& list, const PlainRule& rule, char type) {
 
 }  // namespace
 
+std::string letters(u8 access) {
+  std::string out;
+  if ((access & access_read) != 0) out += 'r';
+  if ((access & access_write) != 0) out += 'w';
+  if ((access & access_mknod) != 0) out += 'm';
+  return out;
+}
+
 Result<std::vector<PlainRule>> plain_rules(const std::vector<DeviceRule>& rules) {
   std::vector<PlainRule> out;
   if (rules.empty()) return out;
@@ -127,6 +129,17 @@ Result<DeviceList> device_list(const std::vector<DeviceRule>& rules) {
   if (list.allow) return list;
   // v1 asks that one exception allows all of an access (security/device_cgroup.c, match_exception): narrow ones take
   // over what wide ones give, and those that give nothing more go.
+  // Where "1:*" and "*:3" cross, "1:3" has both.
+  const auto given = list.exceptions;
+  for (const auto& [column, a] : given) {
+    for (const auto& [row, b] : given) {
+      const auto [type, major, any_minor] = column;
+      const auto [other_type, any_major, minor] = row;
+      const bool cross = type == other_type && any_minor == any_number && any_major == any_number &&
+                         major != any_number && minor != any_number;
+      if (cross) list.exceptions.try_emplace({type, major, minor}, 0, a.ours && b.ours);
+    }
+  }
   std::map<std::tuple<char, i64, i64>, DeviceList::Exception> needed;
   for (const auto& [key, exception] : list.exceptions) {
     const auto [type, major, minor] = key;
@@ -136,7 +149,12 @@ Result<DeviceList> device_list(const std::vector<DeviceRule>& rules) {
           covers(std::get<2>(other), minor))
         wide |= by.access;
     }
-    if ((exception.access & ~wide) != 0) needed[key] = {static_cast<u8>(exception.access | wide), exception.ours};
+    const bool by_another = std::any_of(list.exceptions.begin(), list.exceptions.end(), [&](const auto& other) {
+      const auto& [t, ma, mi] = other.first;
+      return other.first != key && t == type && covers(ma, major) && covers(mi, minor) &&
+             ((exception.access | wide) & ~other.second.access) == 0;
+    });
+    if (!by_another) needed[key] = {static_cast<u8>(exception.access | wide), exception.ours};
   }
   list.exceptions = std::move(needed);
   return list;

@@ -19,6 +19,7 @@ enum Access : u8 {
   access_write = 4,
   access_all = 7
 };  // linux/bpf.h BPF_DEVCG_ACC_…
+std::string letters(u8 access);  ///< "rwm"
 inline constexpr i64 any_number = -1;
 
 /// One rule, checked. `type` b or c, or a: both.

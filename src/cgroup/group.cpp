@@ -108,12 +108,13 @@ bool joined_anyway(const Group::Part& part, bool v2_only) {
   return false;
 }
 
-/// Makes one part and does its task. `fresh` tells cpuset that nobody set it up before.
-Result<> make_part(const Group::Part& part, const Task& task, Undo& undo) {
+/// Makes one part and does its task.
+Result<> make_part(const Group::Part& part, Manager manager, const Task& task, Undo& undo) {
   TRY(make_folder(part, undo));
   if (has(part.controllers, "cpuset") && !part.v2) TRY(inherit_cpuset(part.folder, part.mount_point));
   Result<> enabled;
-  if (part.v2) enabled = enable_controllers(part);
+  // systemd hands down what its scopes need itself, and takes back what others change above them.
+  if (part.v2 && manager == Manager::files) enabled = enable_controllers(part);
   auto done = perform(part, task);
   // A file that is not there because its controller could not be enabled: that is the error to tell.
   if (!done && done.error().code == ENOENT && !enabled) return enabled;
@@ -155,7 +156,7 @@ Result<Group> Group::plan(const Layout& layout, const Place& place) {
   group.place_ = place;
   std::string path;
   if (place.manager == Manager::systemd) {
-    TRY_ASSIGN(path, scope_folder(place.path));
+    TRY_ASSIGN(path, scope_folder(layout, place.path));
   } else {
     TRY_ASSIGN(path, clean_path(place.path));
   }
@@ -187,7 +188,7 @@ Result<Group> Group::create(const Layout& layout, const Place& place, const Reso
   TRY_ASSIGN(Group group, plan(layout, place));
   Undo undo;
   if (place.manager == Manager::systemd) {
-    TRY(start_scope(place.path, resources, first));
+    TRY(start_scope(layout, place.path, resources, first));
     undo.add([path = place.path] { stop_scope(path); });
   }
   auto planned = tasks_for(group.parts_, resources, true, notices);
@@ -200,7 +201,7 @@ Result<Group> Group::create(const Layout& layout, const Place& place, const Reso
       kept.push_back(part);  // joined when a limit comes
       continue;
     }
-    auto made = make_part(part, tasks[i], undo);
+    auto made = make_part(part, place.manager, tasks[i], undo);
     if (made) {
       kept.push_back(part);
       continue;
@@ -254,7 +255,7 @@ Result<> Group::set(const Resources& resources, Notices* notices) const {
       continue;
     }
     Undo undo;
-    TRY(make_part(parts_[i], tasks[i], undo));
+    TRY(make_part(parts_[i], place_.manager, tasks[i], undo));
     // Those that are forked while we move others are found the next time.
     for (int round = 0; round < 10; ++round) {
       TRY_ASSIGN(const auto all, processes());
