@@ -6,6 +6,10 @@
 namespace nagaya::cgroup {
 namespace {
 
+// long double: libm's double functions come in variants for several processors, and a static program is better off without
+// them.
+using Real = long double;
+
 constexpr u64 least_shares = 2, most_shares = 262144;
 constexpr u64 least_weight = 1, most_weight = 10000;
 
@@ -15,9 +19,9 @@ u64 cpu_shares_to_weight(u64 shares) {
   if (shares == 0) return 0;
   if (shares <= least_shares) return least_weight;
   if (shares >= most_shares) return most_weight;
-  const double l = std::log2(static_cast<double>(shares));
-  const double exponent = (l * l + 125 * l) / 612.0 - 7.0 / 34.0;
-  return static_cast<u64>(std::ceil(std::pow(10, exponent)));
+  const Real l = std::log2(static_cast<Real>(shares));
+  const Real exponent = (l * l + 125 * l) / 612.0L - 7.0L / 34.0L;
+  return static_cast<u64>(std::ceil(std::pow(Real{10}, exponent)));
 }
 
 u64 cpu_weight_to_shares(u64 weight) {
@@ -25,9 +29,9 @@ u64 cpu_weight_to_shares(u64 weight) {
   if (weight <= least_weight) return least_shares;
   if (weight >= most_weight) return most_shares;
   // The conversion rounds up: a weight stands for all real values above the one before; take their geometric middle.
-  const double value = std::sqrt(static_cast<double>(weight) * static_cast<double>(weight - 1));
-  const double c = 612.0 * (std::log10(value) + 7.0 / 34.0);
-  const double l = (-125.0 + std::sqrt(125.0 * 125.0 + 4.0 * c)) / 2.0;
+  const Real value = std::sqrt(static_cast<Real>(weight) * static_cast<Real>(weight - 1));
+  const Real c = 612.0L * (std::log10(value) + 7.0L / 34.0L);
+  const Real l = (-125.0L + std::sqrt(125.0L * 125.0L + 4.0L * c)) / 2.0L;
   return std::clamp(static_cast<u64>(std::llround(std::exp2(l))), least_shares, most_shares);
 }
 
