@@ -17,6 +17,9 @@ namespace nagaya::cgroup {
 
 using container::Resources;
 
+/// Lines about values that mean nothing on this kernel and were left out.
+using Notices = std::vector<std::string>;
+
 /// One mounted hierarchy.
 struct Hierarchy {
   std::string mount_point;               ///< "/sys/fs/cgroup/memory"
@@ -44,6 +47,9 @@ struct Place {
   std::string path;
   Manager manager = Manager::files;
   bool optional = false;  ///< rootless: go on without a cgroup where none may be made
+  /// A whole system inside arranges its services in groups of its own (systemd: name=systemd, or v2 beside v1): join
+  /// every hierarchy that exists, not only those that limits and commands need.
+  bool all = false;
 };
 
 /// Bytes, nanoseconds, counts; a limit of ~0 is none.
@@ -75,7 +81,7 @@ class Group {
   /// must have it, as a scope without a process does not live. `notices` gets a line for each value that means nothing
   /// on this kernel and is left out.
   static Result<Group> create(const Layout& layout, const Place& place, const Resources& resources, pid_t first = 0,
-                              std::vector<std::string>* notices = nullptr);
+                              Notices* notices = nullptr);
   /// An existing one, from what `saved` wrote.
   static Result<Group> open(const Layout& layout, const std::string& saved);
   /// A short text to keep in a state file.
@@ -88,7 +94,7 @@ class Group {
   /// The cgroup v2 folder, for clone3's CLONE_INTO_CGROUP, when v2 is the only hierarchy; empty otherwise. Joining
   /// afterwards costs a grace period of RCU on v2.
   [[nodiscard]] host::Fd v2_fd() const;
-  Result<> set(const Resources& resources, std::vector<std::string>* notices = nullptr) const;
+  Result<> set(const Resources& resources, Notices* notices = nullptr) const;
   Result<Stats> stats() const;
   /// All processes in it and below it; none when its folders are gone.
   Result<std::vector<pid_t>> processes() const;

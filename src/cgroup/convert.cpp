@@ -6,8 +6,8 @@
 namespace nagaya::cgroup {
 namespace {
 
-// long double: libm's double functions come in variants for several processors, and a static program is better off without
-// them.
+// long double: libm's double functions come in variants for several processors, and a static program is better off
+// without them.
 using Real = long double;
 
 constexpr u64 least_shares = 2, most_shares = 262144;
@@ -21,7 +21,8 @@ u64 cpu_shares_to_weight(u64 shares) {
   if (shares >= most_shares) return most_weight;
   const Real l = std::log2(static_cast<Real>(shares));
   const Real exponent = (l * l + 125 * l) / 612.0L - 7.0L / 34.0L;
-  return static_cast<u64>(std::ceil(std::pow(Real{10}, exponent)));
+  // The default is exact but for the last bits.
+  return static_cast<u64>(std::ceil(std::pow(Real{10}, exponent) - 1e-9L));
 }
 
 u64 cpu_weight_to_shares(u64 weight) {

@@ -98,7 +98,8 @@ Result<> perform(const Group::Part& part, const Task& task) {
 }
 
 /// Whether a part is joined that no limit asks for.
-bool joined_anyway(const Group::Part& part, bool v2_only) {
+bool joined_anyway(const Group::Part& part, bool v2_only, bool all) {
+  if (all) return true;
   if (part.v2) return v2_only || systemd_runs();  // systemd looks there for whom a process belongs to
   for (const auto& name : part.controllers) {
     if (name == "memory" || name == "pids" || name == "freezer" || name == "cpuacct") return true;
@@ -173,7 +174,7 @@ Result<Group> Group::plan(const Layout& layout, const Place& place) {
         {hierarchy.mount_point + base + path, hierarchy.controllers, hierarchy.v2, hierarchy.mount_point.size()});
   }
   for (const auto& part : group.parts_) {
-    if (!part.v2 && !joined_anyway(part, false)) continue;
+    if (!part.v2 && !joined_anyway(part, false, place.all)) continue;
     auto processes = get(part.folder, "cgroup.procs");
     if (processes && !processes->empty()) {
       return fail(fmt::format("cgroup '{}'", part.folder), "exists and has processes",
@@ -197,7 +198,7 @@ Result<Group> Group::create(const Layout& layout, const Place& place, const Reso
   std::vector<Part> kept;
   for (std::size_t i = 0; i < group.parts_.size(); ++i) {
     const Part& part = group.parts_[i];
-    if (tasks[i].empty() && !joined_anyway(part, layout.v2_only())) {
+    if (tasks[i].empty() && !joined_anyway(part, layout.v2_only(), place.all)) {
       kept.push_back(part);  // joined when a limit comes
       continue;
     }

@@ -219,6 +219,15 @@ TEST_F(RealGroup, ALimitThatComesLaterJoinsItsHierarchy) {
     EXPECT_FALSE(fs::exists(hierarchy.mount_point + place_.path)) << hierarchy.mount_point;
 }
 
+TEST_F(RealGroup, AWholeSystemJoinsEveryHierarchy) {
+  place_.all = true;
+  const Group group = make({});
+  for (const auto& hierarchy : layout_.hierarchies) {
+    if (hierarchy.writable) EXPECT_TRUE(fs::exists(hierarchy.mount_point + place_.path)) << hierarchy.mount_point;
+  }
+  ASSERT_TRUE(group.remove());
+}
+
 TEST_F(RealGroup, FreezeStopsAndThawGoesOn) {
   const Group group = make({});
   auto* counter =

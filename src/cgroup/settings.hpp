@@ -21,7 +21,6 @@ struct Write {
   bool operator==(const Write&) const = default;
 };
 using Writes = std::vector<Write>;
-using Notices = std::vector<std::string>;
 
 /// Controllers that resources can need, by cgroup v1's names ("blkio" is v2's "io").
 inline constexpr std::string_view all_controllers[] = {"cpu",     "cpuset",  "memory", "pids",    "blkio",
