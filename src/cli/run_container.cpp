@@ -12,6 +12,7 @@
 #include "cli/container_options.hpp"
 #include "cli/image_for_run.hpp"
 #include "cli/launch.hpp"
+#include "domain/user_space.hpp"
 #include "host/terminal.hpp"
 #include "image/store.hpp"
 
@@ -61,6 +62,13 @@ Result<std::vector<std::string>> layers_of(const ContainerDefinition& definition
   if (!quiet) work.say = [](const std::string& step) { std::fprintf(stderr, "nagaya: %s\n", step.c_str()); };
   std::vector<std::string> out;
   for (const image::ImageLayer& layer : image.layers) {
+    // Others than root unpack where all owners of the layer's files are theirs to give.
+    if (::geteuid() != 0) {
+      TRY(domain::in_user_namespace([&]() -> Result<> {
+        TRY(store.unpacked(image, layer, true, work));
+        return {};
+      }));
+    }
     TRY_ASSIGN(std::string folder, store.unpacked(image, layer, ::geteuid() != 0, work));
     out.push_back(std::move(folder));
   }

@@ -21,6 +21,7 @@
 #include "base/scope.hpp"
 #include "container/channel.hpp"
 #include "container/container.hpp"
+#include "container/id_map.hpp"
 #include "domain/console_hub.hpp"
 #include "domain/container_networks.hpp"
 #include "domain/container_root.hpp"
@@ -162,7 +163,14 @@ class Monitor {
     }
   }
 
+  [[nodiscard]] bool on_host_network() const { return std::ranges::find(definition().networks, "host") != definition().networks.end(); }
+
   Result<> start_once(bool first) {
+    if (container::rootless() && !on_host_network()) {
+      // The waiting container's files in /proc are closed to a user's own monitor: the namespace is made first, and joined.
+      TRY_ASSIGN(network_namespace_, net::make_network_namespace());
+      places_.network_namespace = fmt::format("/proc/self/fd/{}", network_namespace_.get());
+    }
     TRY_ASSIGN(container::Spec spec, container_spec(definition(), start_.image, user_, places_));
     if (definition().terminal && start_.terminal_size) spec.process->console_size = {{start_.terminal_size->second, start_.terminal_size->first}};
     container::CreateOptions options;
@@ -232,12 +240,11 @@ class Monitor {
   }
 
   Result<> set_up_network() {
-    const auto& names = definition().networks;
-    const bool host_network = std::ranges::find(names, "host") != names.end();
+    const bool host_network = on_host_network();
     networks_ = {};
     if (!host_network) {
-      if (wanted_.empty()) TRY(net::bring_up_loopback(pid_));
-      TRY_ASSIGN(networks_, join_container(network_store_, definition(), start_.image, wanted_, pid_, start_.net_program));
+      if (wanted_.empty()) TRY(net::bring_up_loopback({.pid = pid_, .fd = network_namespace_.get()}));
+      TRY_ASSIGN(networks_, join_container(network_store_, definition(), start_.image, wanted_, pid_, network_namespace_.get(), start_.net_program));
     }
     const std::string hostname = definition().hostname.empty() ? definition().name : definition().hostname;
     TRY(write_plain(places_.hostname, hostname + "\n"));
@@ -339,6 +346,7 @@ class Monitor {
   std::unique_ptr<host::EventLoop> loop_;
   std::unique_ptr<ConsoleHub> hub_;
   ContainerNetworks networks_;
+  host::Fd network_namespace_;
   pid_t pid_ = 0;
   std::optional<int> ended_;
   bool go_ = false, stopping_ = false, failure_ = false, was_attached_ = false;

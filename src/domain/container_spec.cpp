@@ -8,6 +8,7 @@
 #include <charconv>
 #include <map>
 
+#include "container/id_map.hpp"
 #include "container/security/security.hpp"
 #include "container/spec/defaults.hpp"
 #include "container/spec/parse.hpp"
@@ -255,11 +256,18 @@ Result<Spec> container_spec(const ContainerDefinition& definition, const image::
   set_mounts(definition, places, host_network, spec);
   TRY_ASSIGN(spec.linux.resources, limits_as_resources(definition.limits));
   TRY(set_devices(definition, spec));
+  if (container::rootless()) {
+    // Without a cgroup of its own a container has the limits its user asked for or an error, but not the usual ones; and devices it could
+    // misuse cannot be made in a user namespace.
+    if (definition.limits.pids == 0) spec.linux.resources->pids_limit.reset();
+    spec.linux.resources->devices.clear();
+  }
   spec.linux.cgroups_path = places.cgroup;
   if (!host_network) {
     // No packets but the user's own need a privilege for these two.
-    spec.linux.sysctl = {{"net.ipv4.ping_group_range", "0 2147483647"}, {"net.ipv4.ip_unprivileged_port_start", "0"}};
-    if (definition.userns == "auto") spec.linux.sysctl.erase(spec.linux.sysctl.begin());
+    // In a user namespace only its own groups can be named.
+    const bool mapped = definition.userns == "auto" || container::rootless();
+    spec.linux.sysctl = {{"net.ipv4.ping_group_range", mapped ? "0 0" : "0 2147483647"}, {"net.ipv4.ip_unprivileged_port_start", "0"}};
   }
   for (const std::string& text : definition.sysctls) {
     const std::size_t equals = text.find('=');

@@ -17,6 +17,7 @@
 #include "base/scope.hpp"
 #include "container/container.hpp"
 #include "domain/folder_lock.hpp"
+#include "domain/user_space.hpp"
 #include "host/dirs.hpp"
 #include "proto/device_config.hpp"
 #include "proto/json_fields.hpp"
@@ -224,7 +225,13 @@ Result<> ContainerStore::remove(const Container& container, host::Fd /*held*/) c
   const std::string gone = state_ + "/domains/." + container.definition.name + ".removed";
   fs::remove_all(gone, error);
   fs::rename(container.places.folder, gone, error);
-  if (!error) fs::remove_all(gone, error);
+  if (!error) {
+    TRY(in_user_namespace([&]() -> Result<> {
+      fs::remove_all(gone, error);
+      if (error) return fail_errno(fmt::format("cannot remove '{}'", gone), error.value());
+      return {};
+    }));
+  }
   if (error) return fail_errno(fmt::format("cannot remove container '{}'", container.definition.name), error.value());
   return {};
 }

@@ -122,7 +122,7 @@ Result<> make_pair(const Network& network, const Lease& lease, pid_t container, 
   TRY(run_tool("ip", {"link", "add", ours, "mtu", mtu, "type", "veth", "peer", "name", card, "netns", std::to_string(container)}));
   ScopeExit undo([&] { (void)run_tool("ip", {"link", "del", ours}); });
   TRY(run_tool("ip", {"link", "set", ours, "master", bridge_name(network), "up"}));
-  TRY(configure_inside(container, {.name = card, .mac = mac, .mtu = network.effective_mtu(), .address = lease.address,
+  TRY(configure_inside({.pid = container}, {.name = card, .mac = mac, .mtu = network.effective_mtu(), .address = lease.address,
                                    .prefix = network.subnet.prefix,
                                    .gateway = network.internal ? std::optional<Ip4>() : network.gateway()}));
   undo.release();

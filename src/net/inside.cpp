@@ -3,7 +3,11 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/ethtool.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <net/route.h>
@@ -16,6 +20,8 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+
+#include "net/tool.hpp"
 
 namespace nagaya::net {
 namespace {
@@ -86,6 +92,37 @@ Result<host::Fd> open_tap(const CardInside& card) {
   return tap;
 }
 
+/// Two cards back to back, both inside, and a packet socket at the one nobody configures: needs no file of the host. The card computes its
+/// sums and cuts its packets itself.
+Result<host::Fd> open_packet_socket(const CardInside& card) {
+  const std::string other = card.name + "-out";
+  TRY(run_tool("ip", {"link", "add", card.name, "type", "veth", "peer", "name", other}));
+  const host::Fd control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!control) return fail_errno("cannot make a socket");
+  for (const u32 feature : {ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_STXCSUM}) {
+    ethtool_value off{feature, 0};
+    ifreq request = request_for(card.name);
+    request.ifr_data = reinterpret_cast<char*>(&off);
+    if (::ioctl(control.get(), SIOCETHTOOL, &request) != 0 && errno != EOPNOTSUPP) return fail_errno(fmt::format("cannot set up '{}'", card.name));
+  }
+  ifreq request = request_for(other);
+  request.ifr_mtu = static_cast<int>(card.mtu);
+  if (::ioctl(control.get(), SIOCSIFMTU, &request) != 0) return fail_errno(fmt::format("cannot set the MTU of '{}'", other));
+  TRY(bring_up(control.get(), other));
+  host::Fd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int on = 1, room = 4 * static_cast<int>(MiB);
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(ETH_P_ALL);
+  address.sll_ifindex = static_cast<int>(::if_nametoindex(other.c_str()));
+  if (!socket || ::setsockopt(socket.get(), SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on) != 0 ||
+      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return fail_errno(fmt::format("cannot open the other end of '{}'", card.name));
+  }
+  (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+  return socket;
+}
+
 void send_fd(int socket, int fd) {
   char byte = 'F';
   iovec part{&byte, 1};
@@ -127,7 +164,13 @@ Result<host::Fd> answer_of(int socket) {
   return out;
 }
 
-Result<> enter(pid_t pid) {
+Result<> enter(const Inside& where) {
+  if (where.fd >= 0) {
+    if (::setns(where.fd, CLONE_NEWNET) != 0) return fail_errno("cannot join the network namespace");
+    return {};
+  }
+  if (where.pid == 0) return {};
+  const pid_t pid = where.pid;
   // Opened before the first step: afterwards this process may lack the right.
   TRY_ASSIGN(const host::Fd network, host::Fd::open(fmt::format("/proc/{}/ns/net", pid), O_RDONLY));
   TRY_ASSIGN(const host::Fd user, host::Fd::open(fmt::format("/proc/{}/ns/user", pid), O_RDONLY));
@@ -138,7 +181,7 @@ Result<> enter(pid_t pid) {
   return {};
 }
 
-Result<host::Fd> inside(pid_t pid, const std::function<Result<host::Fd>()>& work) {
+Result<host::Fd> inside(const Inside& where, const std::function<Result<host::Fd>()>& work) {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("cannot make a socket");
   const host::Fd ours(pair[0]);
@@ -146,7 +189,7 @@ Result<host::Fd> inside(pid_t pid, const std::function<Result<host::Fd>()>& work
   const pid_t child = ::fork();
   if (child < 0) return fail_errno("cannot start a process");
   if (child == 0) {
-    auto done = enter(pid);
+    auto done = enter(where);
     Result<host::Fd> result = done ? work() : Result<host::Fd>(std::unexpected(done.error()));
     if (!result) {
       const std::string text = "E" + result.error().message();
@@ -167,16 +210,31 @@ Result<host::Fd> inside(pid_t pid, const std::function<Result<host::Fd>()>& work
 
 }  // namespace
 
-Result<host::Fd> make_tap_inside(pid_t pid, const CardInside& card) {
-  return inside(pid, [&]() -> Result<host::Fd> {
-    TRY_ASSIGN(host::Fd tap, open_tap(card));
+Result<host::Fd> make_network_namespace() {
+  return inside({}, []() -> Result<host::Fd> {
+    if (::unshare(CLONE_NEWNET) != 0) return fail_errno("cannot make a network namespace");
+    return host::Fd::open("/proc/self/ns/net", O_RDONLY);
+  });
+}
+
+Result<host::Fd> make_tap_inside(const Inside& where, const CardInside& card) {
+  return inside(where, [&]() -> Result<host::Fd> {
+    auto tap = open_tap(card);
+    if (!tap) {
+      auto packets = open_packet_socket(card);
+      if (!packets) {
+        tap.error().hint = "make the device for all users: chmod 666 /dev/net/tun (or install iproute2)";
+        return tap;
+      }
+      tap = std::move(packets);
+    }
     TRY(configure(card));
     return tap;
   });
 }
 
-Result<> bring_up_loopback(pid_t pid) {
-  TRY(inside(pid, []() -> Result<host::Fd> {
+Result<> bring_up_loopback(const Inside& where) {
+  TRY(inside(where, []() -> Result<host::Fd> {
     const host::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket) return fail_errno("cannot make a socket");
     TRY(bring_up(socket.get(), "lo"));
@@ -185,8 +243,8 @@ Result<> bring_up_loopback(pid_t pid) {
   return {};
 }
 
-Result<> configure_inside(pid_t pid, const CardInside& card) {
-  TRY(inside(pid, [&]() -> Result<host::Fd> {
+Result<> configure_inside(const Inside& where, const CardInside& card) {
+  TRY(inside(where, [&]() -> Result<host::Fd> {
     TRY(configure(card));
     return host::Fd();
   }));

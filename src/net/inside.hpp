@@ -21,12 +21,20 @@ struct CardInside {
   std::optional<Ip4> gateway{};  ///< where the default route leads
 };
 
-/// Makes a tap of that name in the network namespace of `pid`, with a packet header as net/wire.hpp says, and configures it as
+/// Which network namespace: of a process, or (where its files in /proc are closed to us) by descriptor.
+struct Inside {
+  pid_t pid = 0;
+  int fd = -1;
+};
+
+/// A new network namespace that nobody is in yet.
+Result<host::Fd> make_network_namespace();
+/// Makes a tap of that name in the network namespace, with a packet header as net/wire.hpp says, and configures it as
 /// configure_inside does. The card lives as long as its descriptor.
-Result<host::Fd> make_tap_inside(pid_t pid, const CardInside& card);
+Result<host::Fd> make_tap_inside(const Inside& where, const CardInside& card);
 /// A new network namespace has a loopback that is down.
-Result<> bring_up_loopback(pid_t pid);
+Result<> bring_up_loopback(const Inside& where);
 /// Address, size, route and state of a card that is there; loopback is brought up, too.
-Result<> configure_inside(pid_t pid, const CardInside& card);
+Result<> configure_inside(const Inside& where, const CardInside& card);
 
 }  // namespace nagaya::net

@@ -19,6 +19,7 @@ struct JoinRequest {
   std::vector<PortSpec> publish{};
   /// A container: the card appears, configured, in the network namespace of this process; 0: a machine.
   pid_t container = 0;
+  int container_network = -1;  ///< its namespace by descriptor, where it cannot be had by the process
   std::string card = "eth0";  ///< its name there
 };
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "net/packet_link.hpp"
 #include "net/tap.hpp"
 
 namespace nagaya::net {
@@ -98,8 +99,10 @@ class SocketLink final : public Link {
 };
 
 Result<std::unique_ptr<Link>> adopt_socket(host::Fd fd) {
-  int type = 0;
+  int type = 0, domain = 0;
   socklen_t size = sizeof type;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_PACKET) return adopt_packet_socket(std::move(fd));
+  size = sizeof type;
   if (::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0) return fail_errno("network socket");
   if (type != SOCK_SEQPACKET) return fail("network socket", "it is not of type SOCK_SEQPACKET");
   return std::make_unique<SocketLink>(std::move(fd));
