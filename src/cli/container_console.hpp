@@ -4,7 +4,7 @@
 
 namespace nagaya::cli {
 
-/// Until it ends (its exit code), or until the user leaves (0).
-[[nodiscard]] Result<int> at_console(const domain::Container& container, const domain::AttachOptions& options);
+/// Until it ends (its exit code), or until the user leaves (0, and `left` is set).
+[[nodiscard]] Result<int> at_console(const domain::Container& container, const domain::AttachOptions& options, bool* left = nullptr);
 
 }  // namespace nagaya::cli

@@ -128,7 +128,12 @@ Result<int> run_container(const Parsed& options) {
     fmt::print("{}\n", container.definition.name);
     return 0;
   }
-  return at_console(container, {.input = container.definition.interactive, .terminal = container.definition.terminal, .start = true});
+  bool left = false;
+  TRY_ASSIGN(const int code, at_console(container, {.input = container.definition.interactive, .terminal = container.definition.terminal, .start = true}, &left));
+  // What is to be removed is gone when we are, unless the user has left it running.
+  constexpr int patience_ms = 10'000, step_ms = 2;
+  for (int waited = 0; container.definition.remove && !left && waited < patience_ms && store.running(container); waited += step_ms) ::usleep(step_ms * 1000);
+  return code;
 }
 
 }  // namespace nagaya::cli

@@ -79,7 +79,7 @@ Result<AttachResult> attach_console(const host::Fd& socket, const AttachOptions&
   (void)send_console(socket.get(), ConsoleWord::attach, {}, true);
   if (options.terminal) send_size(socket.get());
   if (options.start) (void)send_console(socket.get(), ConsoleWord::go, {}, true);
-  if (!options.input) (void)send_console(socket.get(), ConsoleWord::input_end, {}, true);
+  if (!options.input && options.start) (void)send_console(socket.get(), ConsoleWord::input_end, {}, true);
   bool reading = options.input, detach = false;
   for (;;) {
     std::array<pollfd, 3> watched{{{socket.get(), POLLIN, 0}, {reading ? STDIN_FILENO : -1, POLLIN, 0}, {signals.fd(), POLLIN, 0}}};

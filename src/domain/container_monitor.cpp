@@ -306,7 +306,7 @@ class Monitor {
     failure_ = true;
     status_.phase = Phase::failed;
     // Only of the program itself: other files that are missing are our own failure.
-    const bool program = error.what.starts_with("cannot run '") || error.what.starts_with("cannot execute '");
+    const bool program = error.what.starts_with("executable file");
     status_.exit_code = !program ? 125 : error.code == ENOENT ? 127 : 126;
     status_.reason = error.message();
     if (hub_) hub_->finish(ConsoleWord::failure, fmt::format("{} {}", status_.exit_code, error.message()));
