@@ -10,7 +10,7 @@ target_link_libraries(system_test PRIVATE GTest::gtest GTest::gmock GTest::gtest
 if(TARGET nagaya)
   add_dependencies(system_test nagaya nagaya-agent small_guests guest_programs)
 endif()
-foreach(helper nagaya-vmm nagaya-net nagaya-init)
+foreach(helper nagaya-vmm nagaya-net nagaya-init nagaya-reaper)
   if(TARGET ${helper})
     add_dependencies(system_test ${helper})
   endif()
@@ -60,6 +60,9 @@ set_tests_properties(system.linux system.linux_saved PROPERTIES RUN_SERIAL TRUE)
 # Bridges, nftables and dnsmasq in namespaces of the test's own; 77: this host or user cannot.
 add_test(NAME system.network_bridge COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/network_bridge $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS})
 set_tests_properties(system.network_bridge PROPERTIES LABELS "guest;slow" TIMEOUT 900 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
+# Containers by name, a whole Debian among them; 77: this host or user cannot.
+add_test(NAME system.containers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/containers $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} ${NAGAYA_DEBIAN_GUESTS}/state)
+set_tests_properties(system.containers PROPERTIES LABELS "guest;slow" TIMEOUT 600 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED "debian;whole_debian")
 # A whole Debian, over the image of guest.debian.
 function(nagaya_debian_test name filter seconds)
   nagaya_system_test(${name} ${filter} ${seconds} slow)

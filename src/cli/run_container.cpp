@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -40,6 +41,16 @@ void complete(ContainerDefinition& definition, const image::Image& image) {
   definition.image = image.id;
   // A whole system's image names no program: a shell is what one wants of it.
   if (image.kind == image::Kind::disk && !definition.system && definition.command.empty() && !definition.entrypoint) definition.command = {"/bin/bash"};
+}
+
+/// The root of a machine's image speaks of the machine's disk: none is here to be checked or grown.
+Result<> adapt_root(const Container& container, const image::Image& image) {
+  if (image.kind != image::Kind::disk) return {};
+  const std::string etc = container.places.upper() + "/etc";
+  if (::mkdir(container.places.upper().c_str(), 0755) != 0 || ::mkdir(etc.c_str(), 0755) != 0) return fail_errno(fmt::format("cannot make '{}'", etc));
+  const host::Fd file(::open((etc + "/fstab").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!file) return fail_errno("cannot make the container's fstab");
+  return host::write_all(file.get(), "# a container: its root is mounted from outside\n");
 }
 
 /// What a shell would say of a program that could not be started.
@@ -109,6 +120,7 @@ Result<int> run_container(const Parsed& options) {
   const ContainerStore store;
   TRY_ASSIGN(const Container container, store.create(std::move(definition)));
   ScopeExit undo([&] { (void)store.remove(container); });
+  TRY(adapt_root(container, image));
   if (options.has("cidfile")) TRY(write_id_file(options.last("cidfile"), container.definition.id));
   ScopeExit forget_id([&] {
     if (options.has("cidfile")) ::unlink(options.last("cidfile").c_str());

@@ -5,9 +5,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -22,7 +24,7 @@ constexpr std::size_t most_clients = 64, crowded = 1 * MiB, most_input = 1 * MiB
 }  // namespace
 
 ConsoleHub::~ConsoleHub() {
-  for (const host::Fd* fd : {&listener_, &input_, &out_, &err_}) {
+  for (const host::Fd* fd : {&listener_, &input_, &out_, &err_, &timer_}) {
     if (*fd) loop_.remove(fd->get());
   }
   for (const Client& client : clients_) loop_.remove(client.socket.get());
@@ -52,6 +54,14 @@ Result<> ConsoleHub::connect(host::Fd input, host::Fd out, host::Fd err, bool te
   if (err_) {
     TRY(host::set_nonblocking(err_.get()));
     TRY(loop_.add(err_.get(), EPOLLIN, [this](u32) { pump(Stream::err); }));
+  }
+  if (terminal_) {
+    TRY_ASSIGN(timer_, host::Fd::timerfd());
+    TRY(loop_.add(timer_.get(), EPOLLIN, [this](u32) {
+      u64 count = 0;
+      (void)!::read(timer_.get(), &count, sizeof count);
+      if (out_ && !held_) (void)loop_.modify(out_.get(), readable_now);
+    }));
   }
   if (input_) {
     TRY(host::set_nonblocking(input_.get()));
@@ -143,14 +153,25 @@ void ConsoleHub::pump(Stream stream) {
   host::Fd& fd = stream == Stream::out ? out_ : err_;
   std::array<char, piece> buffer;
   const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-  if (got > 0) return deliver(stream, {buffer.data(), static_cast<std::size_t>(got)});
+  if (got > 0) {
+    pause_ms_ = first_pause_ms;
+    return deliver(stream, {buffer.data(), static_cast<std::size_t>(got)});
+  }
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  // EIO: nobody has the terminal open; its program may open it again, but here it has none left.
+  // EIO: nobody has the terminal open, or it was hung up (vhangup(2), as at each login). It may be opened again, of which nothing tells.
+  if (terminal_ && errno == EIO) look_again_later();
   (void)loop_.modify(fd.get(), 0);
   if (!terminal_) {
     loop_.remove(fd.get());
     fd.reset();
   }
+}
+
+void ConsoleHub::look_again_later() {
+  if (!timer_) return;
+  const itimerspec when{{}, {pause_ms_ / 1000, static_cast<long>(pause_ms_ % 1000) * 1'000'000}};
+  (void)::timerfd_settime(timer_.get(), 0, &when, nullptr);
+  pause_ms_ = std::min(pause_ms_ * 2, longest_pause_ms);
 }
 
 void ConsoleHub::deliver(Stream stream, std::string_view data) {
@@ -205,7 +226,7 @@ void ConsoleHub::drain() {
       deliver(stream, {buffer.data(), static_cast<std::size_t>(got)});
     }
   }
-  for (host::Fd* fd : {&input_, &out_, &err_}) {
+  for (host::Fd* fd : {&input_, &out_, &err_, &timer_}) {
     if (*fd) loop_.remove(fd->get());
     fd->reset();
   }

@@ -34,6 +34,7 @@ class ConsoleHub {
   [[nodiscard]] bool attached() const { return !clients_.empty(); }
 
  private:
+  static constexpr int first_pause_ms = 20, longest_pause_ms = 320;
   struct Client {
     host::Fd socket;
     bool listens = false;
@@ -48,13 +49,15 @@ class ConsoleHub {
   void flush(Client& client);
   void forget(Client& client);
   void watch();
+  void look_again_later();
   void write_input();
 
   host::EventLoop& loop_;
   LogWriter log_;
   Hooks hooks_;
   std::string path_;
-  host::Fd listener_, input_, out_, err_;
+  host::Fd listener_, input_, out_, err_, timer_;
+  int pause_ms_ = first_pause_ms;
   bool terminal_ = false, held_ = false, input_ended_ = false;
   std::list<Client> clients_;
   std::string to_input_;
