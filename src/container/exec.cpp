@@ -107,8 +107,7 @@ Result<> fill(ExecPlan& plan, const ExecOptions& options) {
   }
   if (plan.other_user) plan.flags |= CLONE_NEWUSER;
   if (!plan.record.cgroup_saved.empty()) {
-    TRY_ASSIGN(const cgroup::Layout layout, cgroup::read_layout());
-    TRY_ASSIGN(plan.group, cgroup::Group::open(layout, plan.record.cgroup_saved));
+    TRY_ASSIGN(plan.group, cgroup::Group::open({}, plan.record.cgroup_saved));
   }
   TRY_ASSIGN(const std::string text, folder.read("config.json"));
   if (text.find("\"seccomp\"") != text.npos) {

@@ -24,14 +24,14 @@ struct Opened {
   Status status{};
 };
 
-Result<Opened> open_locked(const std::string& state_root, const std::string& id) {
+Result<Opened> open_locked(const std::string& state_root, const std::string& id, bool rough = false) {
   TRY_ASSIGN(Folder folder, Folder::open(state_root, id, true));
   auto record = folder.load();
   if (!record && record.error().code == ENOENT) {
     return std::unexpected(Error{"container '" + id + "' " + no_such_container, "", "", ENOENT});
   }
   if (!record) return std::unexpected(std::move(record.error()));
-  const Status status = status_of(folder, *record, true);
+  const Status status = rough ? rough_status_of(folder, *record, true) : status_of(folder, *record, true);
   return Opened{std::move(folder), std::move(*record), status};
 }
 
@@ -55,11 +55,13 @@ Result<cgroup::Group> group_of(const Record& record) {
 }  // namespace
 
 Result<> start(const std::string& state_root, const std::string& id) {
-  TRY_ASSIGN(const Opened it, open_locked(state_root, id));
-  if (it.status != Status::created) return fail("cannot start container '" + id + "'", called(id, it.status) + ", not created");
-  TRY_ASSIGN(const host::Fd gate, knock(it.folder));
-  TRY(send(gate.get(), Word::go));
-  TRY_ASSIGN(const auto answer, receive(gate.get()));
+  TRY_ASSIGN(const Opened it, open_locked(state_root, id, true));
+  // Who waits at the gate is created; a frozen one would not answer.
+  Result<host::Fd> gate = fail("nobody is asked");
+  if (it.status == Status::running) gate = knock(it.folder);
+  if (!gate) return fail("cannot start container '" + id + "'", called(id, it.status) + ", not created");
+  TRY(send(gate->get(), Word::go));
+  TRY_ASSIGN(const auto answer, receive(gate->get()));
   if (answer) return fail("the container's first process answered out of turn");
   TRY_ASSIGN(const Hooks hooks, hooks_of(it.folder));
   if (!hooks.poststart.empty()) run_late_hooks(hooks.poststart, "poststart", state_json(it.record, Status::running, it.record.process.pid));
@@ -116,8 +118,8 @@ Result<> remove(const std::string& state_root, const std::string& id, bool force
   const auto record = folder->load();
   if (!record && record.error().code != ENOENT && !force) return std::unexpected(record.error());
   if (record) {
-    const Status status = status_of(*folder, *record, true);
-    if (!force && status != Status::stopped) {
+    if (!force && rough_status_of(*folder, *record, true) != Status::stopped) {
+      const Status status = status_of(*folder, *record, true);
       return fail("cannot delete container '" + id + "'", called(id, status) + ", not stopped", "delete -f kills it first");
     }
     TRY(tear_down(*record));

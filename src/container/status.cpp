@@ -15,9 +15,7 @@ namespace {
 
 bool frozen(const Record& record) {
   if (record.cgroup_saved.empty()) return false;
-  const auto layout = cgroup::read_layout();
-  if (!layout) return false;
-  const auto group = cgroup::Group::open(*layout, record.cgroup_saved);
+  const auto group = cgroup::Group::open({}, record.cgroup_saved);
   return group && group->frozen();
 }
 
@@ -28,10 +26,15 @@ std::string_view status_name(Status status) {
   return names[static_cast<int>(status)];
 }
 
-Status status_of(const Folder& folder, const Record& record, bool locked) {
+Status rough_status_of(const Folder& folder, const Record& record, bool locked) {
   if (record.phase == Record::Phase::creating) return !locked && folder.busy() ? Status::creating : Status::stopped;
   if (!alive(record.process)) return Status::stopped;
-  if (frozen(record)) return Status::paused;
+  return frozen(record) ? Status::paused : Status::running;
+}
+
+Status status_of(const Folder& folder, const Record& record, bool locked) {
+  const Status rough = rough_status_of(folder, record, locked);
+  if (rough != Status::running) return rough;
   const auto waiting = knock(folder);
   if (waiting || waiting.error().code == EAGAIN) return Status::created;
   return Status::running;
@@ -103,8 +106,7 @@ Result<std::string> configuration(const std::string& state_root, const std::stri
 
 Result<cgroup::Group> group_of(const State& state) {
   if (state.cgroup_saved.empty()) return fail("container '" + state.id + "' has no cgroup");
-  TRY_ASSIGN(const cgroup::Layout layout, cgroup::read_layout());
-  return cgroup::Group::open(layout, state.cgroup_saved);
+  return cgroup::Group::open({}, state.cgroup_saved);
 }
 
 Result<std::vector<pid_t>> processes(const std::string& state_root, const std::string& id) {

@@ -17,8 +17,7 @@ Result<> tear_down(const Record& record) {
   // The first process takes its whole PID namespace with it; where it has none of its own, the cgroup knows the others.
   if (first) (void)::syscall(SYS_pidfd_send_signal, first->get(), SIGKILL, nullptr, 0);
   if (!record.cgroup_saved.empty()) {
-    TRY_ASSIGN(const cgroup::Layout layout, cgroup::read_layout());
-    TRY_ASSIGN(const cgroup::Group group, cgroup::Group::open(layout, record.cgroup_saved));
+    TRY_ASSIGN(const cgroup::Group group, cgroup::Group::open({}, record.cgroup_saved));
     TRY_ASSIGN(const std::vector<pid_t> left, group.processes());
     // Frozen processes die when they are thawed.
     if (group.frozen()) (void)group.thaw();

@@ -25,7 +25,7 @@ constexpr int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 bool is_protected(int file) {
   struct statfs facts {};
   if (::fstatfs(file, &facts) == 0 && (facts.f_flags & ST_RDONLY) != 0) return true;
-  if ((::fcntl(file, F_GET_SEALS) & seals) == seals) return true;
+  if (const int set = ::fcntl(file, F_GET_SEALS); set >= 0 && (set & seals) == seals) return true;
   // Not ours and not writable for us: a container of an unprivileged caller has no more rights over it than the caller.
   struct stat owner {};
   return ::geteuid() != 0 && ::fstat(file, &owner) == 0 && owner.st_uid != ::geteuid() && ::access(own_file, W_OK) != 0;

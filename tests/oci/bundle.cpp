@@ -22,7 +22,7 @@ constexpr int limit_seconds = 60;
 
 const char* const programs[] = {"sh",   "cat",   "echo", "ls",   "true",  "false", "sleep", "id",   "mount", "umount", "mkdir", "touch", "test", "stat",
                                 "env",  "hostname", "ps", "kill", "tty",  "stty",  "grep",  "cut",  "wc",    "head",   "tr",    "sort", "pwd",
-                                "mknod", "chown", "ln",  "rm",   "dd",    "ip",    "readlink", "nice", "printf", "chmod", "find", "unshare", "awk"};
+                                "mknod", "chown", "ln",  "rm",   "dd",    "ip",    "readlink", "nice", "printf", "chmod", "find", "unshare", "awk", "seq"};
 
 std::string unique_name() {
   static int count = 0;

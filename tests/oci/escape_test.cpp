@@ -26,6 +26,7 @@ void give_all_rights(Bundle& b) {
 TEST(OciEscape, OwnProgramFile) {
   NEEDS_CONTAINERS();
   Bundle b;
+  b.config["mounts"].push_back({{"destination", "/tmp"}, {"type", "tmpfs"}, {"source", "tmpfs"}, {"options", Json::array()}});
   give_all_rights(b);
   b.script("sleep 1000");
   b.write_config();
@@ -37,11 +38,25 @@ TEST(OciEscape, OwnProgramFile) {
   second.script("true");
   second.write_config();
   ASSERT_EQ(second.oci({"create", "-b", second.path, "c"}).code, 0);
-  const Outcome outcome = b.oci({"exec", "c", "sh", "-c",
-                                 "for p in /proc/[0-9]*; do case $(readlink $p/exe) in *busybox*) continue;; esac; exec 3<$p/exe || continue; echo found;"
-                                 "echo x >>/proc/self/fd/3 && echo written; echo x >>$p/exe && echo written; done; true"});
-  EXPECT_THAT(outcome.out, HasSubstr("found")) << "the test must reach the file to be of use: " << outcome.err;
-  EXPECT_THAT(outcome.out, Not(HasSubstr("written")));
+  // A file that is executed cannot be written (ETXTBSY), so the attacker keeps it open until its process has ended.
+  const std::string program = runtime();
+  const auto size = fs::file_size(program);
+  ASSERT_EQ(b.oci({"exec", "-d", "c", "sh", "-c",
+                   "for p in /proc/[0-9]*; do case $(readlink $p/exe) in *busybox*) continue;; esac; exec 3<$p/exe || continue; echo found >/tmp/log;"
+                   "while [ -d $p ]; do sleep 0.05; done;"
+                   "for i in $(seq 200); do (echo x >>/proc/self/fd/3) 2>/tmp/error && echo written >>/tmp/log; grep -q busy /tmp/error || break; sleep 0.02; done;"
+                   "cat /tmp/error >>/tmp/log; echo done >>/tmp/log; done"})
+                .code,
+            0);
+  const auto log = [&b] { return b.oci({"exec", "c", "cat", "/tmp/log"}).out; };
+  for (int i = 0; i < 300 && log().find("found") == std::string::npos; ++i) ::usleep(20'000);
+  EXPECT_THAT(log(), HasSubstr("found")) << "the test must reach the file to be of use";
+  ASSERT_EQ(second.oci({"delete", "-f", "c"}).code, 0);
+  for (int i = 0; i < 300 && log().find("done") == std::string::npos; ++i) ::usleep(20'000);
+  EXPECT_THAT(log(), HasSubstr("done"));
+  EXPECT_THAT(log(), Not(HasSubstr("written")));
+  EXPECT_THAT(log(), HasSubstr("Read-only file system"));
+  EXPECT_EQ(fs::file_size(program), size);
 }
 
 /// The same by making the runtime execute itself inside.
