@@ -81,7 +81,7 @@ struct ExecOptions {
   std::string console_socket, pid_file;
   int preserve_fds = 0;
   bool detach = false;
-  std::string sub_cgroup;
+  std::string sub_cgroup;  ///< below the container's own; must be there
   bool ignore_paused = false;
 };
 /// Runs one more process inside; returns its exit status, or 0 at once when detached.

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
@@ -90,6 +91,31 @@ bool same_user_namespace(pid_t pid) {
   ::_exit(0);
 }
 
+/// The saved text of a group below the container's own (`exec --cgroup`), which must be there: each line but the first ends with a folder.
+Result<std::string> group_below(const std::string& saved, std::string sub) {
+  while (sub.starts_with('/')) sub.erase(0, 1);
+  if (sub.empty()) return saved;
+  if (("/" + sub + "/").find("/../") != std::string::npos || sub.find('\n') != std::string::npos) {
+    return fail("'" + sub + "' is no cgroup below the container's");
+  }
+  std::string out;
+  bool first = true, there = false;
+  for (std::size_t at = 0; at < saved.size();) {
+    const std::size_t end = std::min(saved.find('\n', at), saved.size());
+    std::string line = saved.substr(at, end - at);
+    if (!first) {
+      line += "/" + sub;
+      const std::size_t folder = line.find(" /");
+      there = there || (folder != line.npos && ::access(line.c_str() + folder + 1, F_OK) == 0);
+    }
+    out += (first ? "" : "\n") + line;
+    first = false;
+    at = end + 1;
+  }
+  if (!there) return fail_errno("the container has no cgroup '" + sub + "'", ENOENT);
+  return out;
+}
+
 Result<> fill(ExecPlan& plan, const ExecOptions& options) {
   TRY_ASSIGN(const Folder folder, Folder::open(options.state_root, options.id, false));
   auto record = folder.load();
@@ -107,7 +133,8 @@ Result<> fill(ExecPlan& plan, const ExecOptions& options) {
   }
   if (plan.other_user) plan.flags |= CLONE_NEWUSER;
   if (!plan.record.cgroup_saved.empty()) {
-    TRY_ASSIGN(plan.group, cgroup::Group::open({}, plan.record.cgroup_saved));
+    TRY_ASSIGN(const std::string saved, group_below(plan.record.cgroup_saved, options.sub_cgroup));
+    TRY_ASSIGN(plan.group, cgroup::Group::open({}, saved));
   }
   TRY_ASSIGN(const std::string text, folder.read("config.json"));
   if (text.find("\"seccomp\"") != text.npos) {

@@ -113,6 +113,21 @@ TEST_F(OciExec, UpdateChangesLimits) {
   EXPECT_NE(b.oci({"update", "--pids-limit", "many", "c"}).code, 0);
 }
 
+TEST_F(OciExec, InACgroupBelow) {
+  NEEDS_CONTAINERS();
+  Bundle b;
+  start(b);
+  const auto groups = b.cgroups();
+  ASSERT_FALSE(groups.empty());
+  EXPECT_NE(b.oci({"exec", "--cgroup", "sub", "c", "true"}).code, 0) << "it is not there";
+  EXPECT_NE(b.oci({"exec", "--cgroup", "../..", "c", "true"}).code, 0);
+  std::filesystem::create_directory(groups[0] + "/sub");
+  b.oci({"exec", "-d", "--pid-file", b.path + "/pid", "--cgroup", "sub", "c", "sleep", "1000"});
+  EXPECT_THAT(run_program({"cat", groups[0] + "/sub/cgroup.procs"}).out, HasSubstr(b.read("pid")));
+  EXPECT_EQ(b.oci({"delete", "-f", "c"}).code, 0);
+  EXPECT_TRUE(b.cgroups().empty());
+}
+
 TEST_F(OciExec, PsListsProcesses) {
   NEEDS_CONTAINERS();
   Bundle b;
