@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace nagaya::domain {
 
@@ -22,8 +23,10 @@ bool send_console(int socket, ConsoleWord word, std::string_view bytes, bool wai
 std::optional<ConsoleMessage> receive_console(int socket, bool wait, bool* gone) {
   std::string bytes(largest_console_packet + 1, '\0');
   ssize_t got;
+  // A peer that went without reading all we sent is told first; its last words are behind that.
+  bool reset = false;
   do got = ::recv(socket, bytes.data(), bytes.size(), wait ? 0 : MSG_DONTWAIT);
-  while (got < 0 && errno == EINTR);
+  while (got < 0 && (errno == EINTR || (errno == ECONNRESET && !std::exchange(reset, true))));
   *gone = got == 0 || (got < 0 && errno != EAGAIN);
   if (got <= 0) return std::nullopt;
   bytes.resize(static_cast<std::size_t>(got));
