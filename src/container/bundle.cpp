@@ -55,7 +55,9 @@ Record new_record(const CreateOptions& options, const std::string& bundle, const
   record.annotations = spec.annotations;
   record.terminal = spec.process && spec.process->terminal;
   for (const Namespace& item : spec.linux.namespaces) record.namespaces.push_back(item.kind);
-  record.cgroup = {spec.linux.cgroups_path.empty() ? "/" + options.id : spec.linux.cgroups_path, options.manager,
+  // Without a path: of its own name; for systemd a scope in its default slice.
+  const std::string own = (options.manager == cgroup::Manager::systemd ? ":nagaya:" : "/") + options.id;
+  record.cgroup = {spec.linux.cgroups_path.empty() ? own : spec.linux.cgroups_path, options.manager,
                    options.rootless.value_or(rootless())};
   return record;
 }
