@@ -26,7 +26,8 @@ std::string now_text() {
 
 Result<std::string> bundle_path(const std::string& path) {
   char buffer[PATH_MAX];
-  if (::realpath(path.empty() ? "." : path.c_str(), buffer) == nullptr) return fail_errno("cannot find bundle '" + path + "'");
+  if (::realpath(path.empty() ? "." : path.c_str(), buffer) == nullptr)
+    return fail_errno("cannot find bundle '" + path + "'");
   return std::string(buffer);
 }
 

@@ -19,7 +19,8 @@ void append(std::string& out, const std::string& part) {
 
 Result<std::pair<host::Fd, host::Fd>> channel() {
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("cannot make a socket pair");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return fail_errno("cannot make a socket pair");
   return std::pair(host::Fd(ends[0]), host::Fd(ends[1]));
 }
 

@@ -1,5 +1,5 @@
-// Messages between the processes of one command: a sequenced-packet socket, a letter and a text each. A closed end is a dead peer (or,
-// for the last message of all, an execve that worked: the socket is close-on-exec).
+// Messages between the processes of one command: a sequenced-packet socket, a letter and a text each. A closed end is a
+// dead peer (or, for the last message of all, an execve that worked: the socket is close-on-exec).
 #pragma once
 #include <optional>
 #include <string>
@@ -11,11 +11,11 @@
 namespace nagaya::container {
 
 enum class Word : char {
-  error = 'E',   ///< of the other side
-  pid = 'P',     ///< the number of a process just made
-  go = 'G',      ///< go on
-  hooks = 'H',   ///< the root is built: time for prestart and createRuntime hooks
-  ready = 'R',   ///< only the start is missing
+  error = 'E',  ///< of the other side
+  pid = 'P',    ///< the number of a process just made
+  go = 'G',     ///< go on
+  hooks = 'H',  ///< the root is built: time for prestart and createRuntime hooks
+  ready = 'R',  ///< only the start is missing
 };
 
 struct Message {

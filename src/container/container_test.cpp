@@ -71,7 +71,8 @@ TEST(ContainerRecord, ReadsBackWhatItWrote) {
 
 TEST(ContainerRecord, DamagedOnesAreErrorsOrEmpty) {
   for (const char* text : {"", "{", "[]", "5", "\"x\"", "null"}) EXPECT_FALSE(parse_record(text)) << text;
-  const auto wrong = parse_record(R"({"pid":"x","cgroup":[],"annotations":5,"namespaces":{"a":1},"phase":7,"id":null})");
+  const auto wrong =
+      parse_record(R"({"pid":"x","cgroup":[],"annotations":5,"namespaces":{"a":1},"phase":7,"id":null})");
   ASSERT_TRUE(wrong);
   EXPECT_EQ(wrong->process.pid, 0);
   EXPECT_EQ(wrong->phase, Record::Phase::creating) << "what is not known to be complete is cleaned up";

@@ -19,8 +19,8 @@
 #include "container/hooks.hpp"
 #include "container/id_map.hpp"
 #include "container/init.hpp"
-#include "container/spec/parse.hpp"
 #include "container/pid_file.hpp"
+#include "container/spec/parse.hpp"
 #include "container/status.hpp"
 #include "container/teardown.hpp"
 #include "container/warning.hpp"
@@ -33,7 +33,8 @@ Result<> check(const CreateOptions& options, const Spec& spec, const NamespacePl
   if (terminal && options.console_socket.empty() && options.console_connection < 0) {
     return fail("the process has a terminal and nobody takes its other end", "", "give --console-socket");
   }
-  if (!terminal && !options.console_socket.empty()) return fail("a console socket is of no use: process.terminal is false");
+  if (!terminal && !options.console_socket.empty())
+    return fail("a console socket is of no use: process.terminal is false");
   const bool own_user = namespaces.is_fresh(NamespaceKind::user);
   if (own_user && (spec.linux.uid_mappings.empty() || spec.linux.gid_mappings.empty())) {
     return fail("a new user namespace needs linux.uidMappings and linux.gidMappings");
@@ -49,12 +50,13 @@ Result<> check(const CreateOptions& options, const Spec& spec, const NamespacePl
   }
   const auto own = [&](NamespaceKind kind) { return namespaces.is_fresh(kind) || namespaces.joins(kind); };
   if (!spec.hostname.empty() && !own(NamespaceKind::uts)) return fail("a host name is given without a UTS namespace");
-  if (!spec.domainname.empty() && !own(NamespaceKind::uts)) return fail("a domain name is given without a UTS namespace");
+  if (!spec.domainname.empty() && !own(NamespaceKind::uts))
+    return fail("a domain name is given without a UTS namespace");
   return {};
 }
 
-void describe_root(const std::string& bundle, const Spec& spec, const NamespacePlan& namespaces, const CreateOptions& options,
-                   RootRequest* root) {
+void describe_root(const std::string& bundle, const Spec& spec, const NamespacePlan& namespaces,
+                   const CreateOptions& options, RootRequest* root) {
   root->spec = &spec;
   root->bundle = bundle;
   root->new_mount_namespace = namespaces.is_fresh(NamespaceKind::mount);
@@ -72,7 +74,8 @@ Result<pid_t> make_through_helper(InitPlan& plan, u64 flags) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const auto work = [&plan, flags]() -> Result<> {
       constexpr unsigned late = CLONE_NEWUSER | CLONE_NEWNS;
-      const bool other_user = plan.namespaces.joins(NamespaceKind::user) || plan.namespaces.is_fresh(NamespaceKind::user);
+      const bool other_user =
+          plan.namespaces.joins(NamespaceKind::user) || plan.namespaces.is_fresh(NamespaceKind::user);
       TRY(plan.namespaces.join(~late, other_user));
       TRY(plan.namespaces.join(CLONE_NEWUSER, false));
       TRY(plan.namespaces.join(CLONE_NEWPID, false));
@@ -108,7 +111,8 @@ Result<> bring_up(InitPlan& plan, const cgroup::Place& place, pid_t pid) {
   const bool other_user = own_user || plan.namespaces.joins(NamespaceKind::user);
   if (!record.cgroup_saved.empty()) {
     std::vector<std::string> notices;
-    // A process in another user namespace may not write the outside's cgroup files; systemd's scopes begin with a process.
+    // A process in another user namespace may not write the outside's cgroup files; systemd's scopes begin with a
+    // process.
     const pid_t first = other_user || place.manager == cgroup::Manager::systemd ? pid : 0;
     TRY_ASSIGN(const cgroup::Group group,
                cgroup::Group::create(*plan.layout, place, spec.linux.resources.value_or(Resources{}), first, &notices));
@@ -190,7 +194,8 @@ Result<State> create(const CreateOptions& options) {
     plan.launch.process = &*spec.process;
     plan.launch.preserve_fds = options.preserve_fds;
     plan.launch.listen_fds = inherited_listen_fds();
-    plan.launch.adjust_oom = !plan.namespaces.is_fresh(NamespaceKind::user) && !plan.namespaces.joins(NamespaceKind::user);
+    plan.launch.adjust_oom =
+        !plan.namespaces.is_fresh(NamespaceKind::user) && !plan.namespaces.joins(NamespaceKind::user);
     if (spec.linux.seccomp) {
       TRY_ASSIGN(seccomp, SeccompProgram::compile(*spec.linux.seccomp));
       plan.launch.seccomp = &*seccomp;
@@ -209,7 +214,8 @@ Result<State> create(const CreateOptions& options) {
   plan.command = std::move(ends.first);
   plan.channel = std::move(ends.second);
 
-  hooks_began = !spec.hooks.prestart.empty() || !spec.hooks.create_runtime.empty() || !spec.hooks.create_container.empty();
+  hooks_began =
+      !spec.hooks.prestart.empty() || !spec.hooks.create_runtime.empty() || !spec.hooks.create_container.empty();
   TRY_ASSIGN(pid, make_first_process(plan));
   TRY(bring_up(plan, record.cgroup, pid));
   record.phase = Record::Phase::created;

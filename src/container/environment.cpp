@@ -20,7 +20,7 @@ constexpr std::string_view program_error = "executable file `";
 std::string home_of(u32 uid) {
   // Not blocking: the image may have put a FIFO there.
   const host::Fd file(::open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat facts {};
+  struct stat facts{};
   if (!file || ::fstat(file.get(), &facts) != 0 || !S_ISREG(facts.st_mode)) return "/";
   std::string text(static_cast<std::size_t>(std::min<off_t>(facts.st_size, 1 << 20)), '\0');
   const auto count = host::read_up_to(file.get(), {reinterpret_cast<u8*>(text.data()), text.size()});
@@ -55,7 +55,7 @@ const std::string* find_variable(const std::vector<std::string>& env, std::strin
 
 /// 0 when `path` is a file that may be executed; else why not.
 int executable(const std::string& path) {
-  struct stat facts {};
+  struct stat facts{};
   if (::stat(path.c_str(), &facts) != 0) return errno;
   if (!S_ISREG(facts.st_mode)) return EACCES;
   return ::access(path.c_str(), X_OK) == 0 ? 0 : errno;
@@ -69,14 +69,16 @@ std::vector<std::string> environment_of(const Process& process, int listen_fds) 
   if (listen_fds > 0) {
     env.push_back("LISTEN_FDS=" + std::to_string(listen_fds));
     env.push_back("LISTEN_PID=1");
-    if (const char* names = ::getenv("LISTEN_FDNAMES"); names != nullptr) env.push_back(std::string("LISTEN_FDNAMES=") + names);
+    if (const char* names = ::getenv("LISTEN_FDNAMES"); names != nullptr)
+      env.push_back(std::string("LISTEN_FDNAMES=") + names);
   }
   return env;
 }
 
 Error exec_error(const std::string& program, int code) {
   const bool in_path = code == ENOENT && program.find('/') == program.npos;
-  return Error{std::string(program_error) + program + (in_path ? "` not found in $PATH" : "` cannot be run"), std::strerror(code), "", code};
+  return Error{std::string(program_error) + program + (in_path ? "` not found in $PATH" : "` cannot be run"),
+               std::strerror(code), "", code};
 }
 
 Result<std::string> find_program(const std::string& name, const std::vector<std::string>& env) {

@@ -31,7 +31,7 @@ namespace {
 struct ExecPlan {
   const ExecOptions* options = nullptr;
   Launch launch;
-  host::Fd target;   ///< pidfd of the container's first process
+  host::Fd target;     ///< pidfd of the container's first process
   unsigned flags = 0;  ///< namespaces to join
   bool other_user = false;
   std::optional<cgroup::Group> group;
@@ -44,9 +44,9 @@ struct ExecPlan {
 
 /// Both processes are in one user namespace: to join it again would be refused.
 bool same_user_namespace(pid_t pid) {
-  struct stat ours {}, theirs {};
-  return ::stat("/proc/self/ns/user", &ours) == 0 && ::stat(("/proc/" + std::to_string(pid) + "/ns/user").c_str(), &theirs) == 0 &&
-         ours.st_ino == theirs.st_ino;
+  struct stat ours{}, theirs{};
+  return ::stat("/proc/self/ns/user", &ours) == 0 &&
+         ::stat(("/proc/" + std::to_string(pid) + "/ns/user").c_str(), &theirs) == 0 && ours.st_ino == theirs.st_ino;
 }
 
 [[noreturn]] void run_inside(ExecPlan& plan) {
@@ -59,7 +59,8 @@ bool same_user_namespace(pid_t pid) {
     ::prctl(PR_SET_DUMPABLE, 0);
     plan.launch.seccomp_agent = plan.seccomp_agent.get();
     if (plan.seccomp && plan.seccomp->wants_listener()) {
-      plan.launch.seccomp_state = process_state_json(plan.record, Status::running, std::atoi(pid.c_str()), plan.seccomp_metadata);
+      plan.launch.seccomp_state =
+          process_state_json(plan.record, Status::running, std::atoi(pid.c_str()), plan.seccomp_metadata);
     }
     TRY(prepare_process(plan.launch, plan.console.get()));
     plan.console.reset();
@@ -82,7 +83,8 @@ bool same_user_namespace(pid_t pid) {
   const auto work = [&plan]() -> Result<> {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (plan.group) TRY(plan.group->add(0));
-    if (::setns(plan.target.get(), static_cast<int>(plan.flags)) != 0) return fail_errno("cannot join the container's namespaces");
+    if (::setns(plan.target.get(), static_cast<int>(plan.flags)) != 0)
+      return fail_errno("cannot join the container's namespaces");
     TRY_ASSIGN(const pid_t pid, clone_process(CLONE_PARENT));
     if (pid == 0) run_inside(plan);
     return send(plan.channel.get(), Word::pid, std::to_string(pid));
@@ -91,7 +93,8 @@ bool same_user_namespace(pid_t pid) {
   ::_exit(0);
 }
 
-/// The saved text of a group below the container's own (`exec --cgroup`), which must be there: each line but the first ends with a folder.
+/// The saved text of a group below the container's own (`exec --cgroup`), which must be there: each line but the first
+/// ends with a folder.
 Result<std::string> group_below(const std::string& saved, std::string sub) {
   while (sub.starts_with('/')) sub.erase(0, 1);
   if (sub.empty()) return saved;
@@ -122,9 +125,11 @@ Result<> fill(ExecPlan& plan, const ExecOptions& options) {
   if (!record) return std::unexpected(Error{"container '" + options.id + "' " + no_such_container, "", "", ENOENT});
   plan.record = std::move(*record);
   const Status status = status_of(folder, plan.record, false);
-  if (status == Status::paused && !options.ignore_paused) return fail("cannot exec in container '" + options.id + "'", "it is paused");
+  if (status == Status::paused && !options.ignore_paused)
+    return fail("cannot exec in container '" + options.id + "'", "it is paused");
   if (status != Status::running && status != Status::created && status != Status::paused) {
-    return fail("cannot exec in container '" + options.id + "'", "it is " + std::string(status_name(status)) + ", not running");
+    return fail("cannot exec in container '" + options.id + "'",
+                "it is " + std::string(status_name(status)) + ", not running");
   }
   TRY_ASSIGN(plan.target, open_process(plan.record.process));
   plan.other_user = !same_user_namespace(plan.record.process.pid);
@@ -164,7 +169,8 @@ Result<int> exec(const ExecOptions& options) {
   if (options.process.terminal && !options.console_socket.empty()) {
     TRY_ASSIGN(plan.console, connect_console(options.console_socket));
   } else if (options.process.terminal) {
-    if (options.detach) return fail("the process has a terminal and nobody takes its other end", "", "give --console-socket");
+    if (options.detach)
+      return fail("the process has a terminal and nobody takes its other end", "", "give --console-socket");
     TRY_ASSIGN(auto ends, channel());
     plan.console = std::move(ends.first);
     relay_end = std::move(ends.second);

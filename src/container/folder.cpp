@@ -32,8 +32,9 @@ bool lock_within(int fd, int milliseconds) {
 
 /// The descriptor is of the folder that has the name now, not of one removed meanwhile.
 bool still_there(int fd, const std::string& path) {
-  struct stat mine {}, there {};
-  return ::fstat(fd, &mine) == 0 && ::stat(path.c_str(), &there) == 0 && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+  struct stat mine{}, there{};
+  return ::fstat(fd, &mine) == 0 && ::stat(path.c_str(), &there) == 0 && mine.st_dev == there.st_dev &&
+         mine.st_ino == there.st_ino;
 }
 
 Result<> make_folders(const std::string& path) {
@@ -93,7 +94,8 @@ Result<Folder> Folder::open(const std::string& root, const std::string& id, bool
       return fail_errno("cannot open folder '" + path + "'");
     }
     if (!lock) return folder;
-    if (!lock_within(folder.fd_.get(), 10'000)) return fail_errno("container '" + id + "' is being changed by another process", EBUSY);
+    if (!lock_within(folder.fd_.get(), 10'000))
+      return fail_errno("container '" + id + "' is being changed by another process", EBUSY);
     if (still_there(folder.fd_.get(), path)) return folder;
   }
 }
@@ -107,7 +109,7 @@ bool Folder::busy() const {
 Result<std::string> Folder::read(const char* name) const {
   const host::Fd fd(::openat(fd_.get(), name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return fail_errno("cannot open '" + path(name) + "'");
-  struct stat facts {};
+  struct stat facts{};
   if (::fstat(fd.get(), &facts) != 0) return fail_errno("cannot read '" + path(name) + "'");
   std::string text(static_cast<std::size_t>(facts.st_size), '\0');
   TRY_ASSIGN(const std::size_t count, host::read_up_to(fd.get(), {reinterpret_cast<u8*>(text.data()), text.size()}));
@@ -118,11 +120,14 @@ Result<std::string> Folder::read(const char* name) const {
 Result<> Folder::write(const char* name, std::string_view content) const {
   const std::string temporary = std::string(name) + ".new";
   {
-    const host::Fd fd(::openat(fd_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+    const host::Fd fd(
+        ::openat(fd_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd) return fail_errno("cannot make '" + path(name) + "'");
-    if (auto done = host::write_all(fd.get(), content); !done) return std::unexpected(std::move(done.error()).within("writing '" + path(name) + "'"));
+    if (auto done = host::write_all(fd.get(), content); !done)
+      return std::unexpected(std::move(done.error()).within("writing '" + path(name) + "'"));
   }
-  if (::renameat(fd_.get(), temporary.c_str(), fd_.get(), name) != 0) return fail_errno("cannot replace '" + path(name) + "'");
+  if (::renameat(fd_.get(), temporary.c_str(), fd_.get(), name) != 0)
+    return fail_errno("cannot replace '" + path(name) + "'");
   return {};
 }
 
@@ -143,7 +148,8 @@ Result<> Folder::remove() {
   }
   ::closedir(list);
   ::unlinkat(fd_.get(), "state.json", 0);
-  if (::rmdir((root_ + "/" + id_).c_str()) != 0 && errno != ENOENT) return fail_errno("cannot remove '" + path("") + "'");
+  if (::rmdir((root_ + "/" + id_).c_str()) != 0 && errno != ENOENT)
+    return fail_errno("cannot remove '" + path("") + "'");
   fd_.reset();
   return {};
 }

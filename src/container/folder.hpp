@@ -1,5 +1,5 @@
-// The folder ROOT/ID of one container, with its lock. Files are replaced by rename, so that a reader sees an old or a new one; whoever
-// changes the container holds the lock.
+// The folder ROOT/ID of one container, with its lock. Files are replaced by rename, so that a reader sees an old or a
+// new one; whoever changes the container holds the lock.
 #pragma once
 #include <string>
 
@@ -11,8 +11,8 @@ namespace nagaya::container {
 
 class Folder {
  public:
-  /// Makes ROOT/ID and locks it. An existing one is an error, unless it was left by a creation that was killed: then it is returned as
-  /// it is, with `leftover` set, and the caller clears what it names.
+  /// Makes ROOT/ID and locks it. An existing one is an error, unless it was left by a creation that was killed: then it
+  /// is returned as it is, with `leftover` set, and the caller clears what it names.
   static Result<Folder> claim(const std::string& root, const std::string& id, bool* leftover);
   /// An existing one. `lock`: waits for others that change it, at most ten seconds.
   static Result<Folder> open(const std::string& root, const std::string& id, bool lock);

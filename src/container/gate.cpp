@@ -27,7 +27,8 @@ Result<host::Fd> make_gate(const Folder& folder) {
   if (!socket) return fail_errno("cannot make a socket");
   const sockaddr_un address = address_of(folder);
   ::unlinkat(folder.fd(), "gate", 0);
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(socket.get(), 16) != 0) {
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(socket.get(), 16) != 0) {
     return fail_errno("cannot make '" + folder.path("gate") + "'");
   }
   return socket;

@@ -24,8 +24,8 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   return out;
 }
 
-/// Starts the program with `input` as standard input, no other descriptor but 1 and 2, default signals, and a process group of its own,
-/// so that a hook that takes too long goes with its children.
+/// Starts the program with `input` as standard input, no other descriptor but 1 and 2, default signals, and a process
+/// group of its own, so that a hook that takes too long goes with its children.
 Result<pid_t> spawn(const Hook& hook, int input) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
@@ -70,7 +70,8 @@ Result<> run(const Hook& hook, const std::string& state) {
     if (errno != EINTR) return fail_errno("cannot wait for '" + hook.path + "'");
   }
   if (WIFSIGNALED(status)) return fail("'" + hook.path + "' ended by signal " + std::to_string(WTERMSIG(status)));
-  if (WEXITSTATUS(status) != 0) return fail("'" + hook.path + "' failed", "exit status " + std::to_string(WEXITSTATUS(status)));
+  if (WEXITSTATUS(status) != 0)
+    return fail("'" + hook.path + "' failed", "exit status " + std::to_string(WEXITSTATUS(status)));
   return {};
 }
 
@@ -78,14 +79,16 @@ Result<> run(const Hook& hook, const std::string& state) {
 
 Result<> run_hooks(const std::vector<Hook>& hooks, const char* kind, const std::string& state) {
   for (const Hook& hook : hooks) {
-    if (auto done = run(hook, state); !done) return std::unexpected(std::move(done.error()).within(std::string(kind) + " hook"));
+    if (auto done = run(hook, state); !done)
+      return std::unexpected(std::move(done.error()).within(std::string(kind) + " hook"));
   }
   return {};
 }
 
 void run_late_hooks(const std::vector<Hook>& hooks, const char* kind, const std::string& state) {
   for (const Hook& hook : hooks) {
-    if (auto done = run(hook, state); !done) warn(std::move(done.error()).within(std::string(kind) + " hook").message());
+    if (auto done = run(hook, state); !done)
+      warn(std::move(done.error()).within(std::string(kind) + " hook").message());
   }
 }
 

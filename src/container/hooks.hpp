@@ -1,5 +1,5 @@
-// Hooks: programs of the configuration that run at stated moments with the container's state on standard input (config.md "POSIX-platform
-// Hooks").
+// Hooks: programs of the configuration that run at stated moments with the container's state on standard input
+// (config.md "POSIX-platform Hooks").
 #pragma once
 #include <string>
 #include <vector>

@@ -34,7 +34,9 @@ Result<> by_program(const char* program, pid_t pid, const std::vector<IdMap>& ma
     for (const u32 number : {map.inside, map.outside, map.size}) options.args.push_back(std::to_string(number));
   }
   auto child = host::Process::spawn(options);
-  if (!child) return std::unexpected(std::move(child.error()).within("id maps of a rootless container need " + std::string(program)));
+  if (!child)
+    return std::unexpected(
+        std::move(child.error()).within("id maps of a rootless container need " + std::string(program)));
   TRY_ASSIGN(const host::ExitStatus status, child->wait());
   if (status.shell_status() != 0) {
     return fail(std::string(program) + " refused the id maps", "", "see the ranges of /etc/subuid and /etc/subgid");
@@ -47,7 +49,9 @@ Result<> by_program(const char* program, pid_t pid, const std::vector<IdMap>& ma
 Result<> write_id_maps(pid_t pid, const std::vector<IdMap>& uids, const std::vector<IdMap>& gids) {
   const std::string folder = "/proc/" + std::to_string(pid);
   const bool privileged = ::geteuid() == 0;
-  const auto own_only = [](const std::vector<IdMap>& maps, u32 own) { return maps.size() == 1 && maps[0].size == 1 && maps[0].outside == own; };
+  const auto own_only = [](const std::vector<IdMap>& maps, u32 own) {
+    return maps.size() == 1 && maps[0].size == 1 && maps[0].outside == own;
+  };
   if (!gids.empty()) {
     if (privileged) {
       TRY(write_once(folder + "/gid_map", lines_of(gids)));
@@ -84,7 +88,8 @@ bool rootless() {
   if (!text) return false;
   unsigned long inside = 1, outside = 1, size = 0;
   text->push_back(0);
-  return std::sscanf(reinterpret_cast<const char*>(text->data()), "%lu %lu %lu", &inside, &outside, &size) == 3 && size != 4294967295UL;
+  return std::sscanf(reinterpret_cast<const char*>(text->data()), "%lu %lu %lu", &inside, &outside, &size) == 3 &&
+         size != 4294967295UL;
 }
 
 }  // namespace nagaya::container

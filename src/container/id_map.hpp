@@ -1,4 +1,5 @@
-// User and group number maps of a new user namespace: written directly, or by newuidmap and newgidmap where the caller may not.
+// User and group number maps of a new user namespace: written directly, or by newuidmap and newgidmap where the caller
+// may not.
 #pragma once
 #include <sys/types.h>
 

@@ -21,7 +21,8 @@ namespace {
 
 constexpr long join_session_keyring = 1;  // KEYCTL_JOIN_SESSION_KEYRING, keyctl(2)
 
-/// Dies with the command as long as the container is not made. The death signal is lost when rights change, hence more than one call.
+/// Dies with the command as long as the container is not made. The death signal is lost when rights change, hence more
+/// than one call.
 Result<> die_with_command(int channel) {
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return fail_errno("cannot tie the container to its creation");
   pollfd item{channel, 0, 0};
@@ -29,20 +30,22 @@ Result<> die_with_command(int channel) {
   return {};
 }
 
-/// A keyring of its own, so that keys of the caller's session are not the container's. Kernels without keys, or with the quota used up,
-/// go on without.
+/// A keyring of its own, so that keys of the caller's session are not the container's. Kernels without keys, or with
+/// the quota used up, go on without.
 void new_keyring(const std::string& id) { (void)::syscall(SYS_keyctl, join_session_keyring, ("_ses." + id).c_str()); }
 
 Result<> set_names(const InitPlan& plan) {
   const Spec& spec = *plan.spec;
-  if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) != 0) return fail_errno("cannot set the host name");
+  if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) != 0)
+    return fail_errno("cannot set the host name");
   if (!spec.domainname.empty() && ::setdomainname(spec.domainname.data(), spec.domainname.size()) != 0) {
     return fail_errno("cannot set the domain name");
   }
   return {};
 }
 
-/// Namespaces other than those it was born in. Making them here and not at birth lets the command make the cgroup meanwhile.
+/// Namespaces other than those it was born in. Making them here and not at birth lets the command make the cgroup
+/// meanwhile.
 Result<> enter_namespaces(InitPlan& plan) {
   constexpr unsigned here = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
   TRY(plan.namespaces.join(~static_cast<unsigned>(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER), false));
@@ -59,7 +62,8 @@ void describe_cgroups(const cgroup::Layout& layout, const cgroup::Group& group, 
     for (const std::string& name : hierarchy.controllers) names += (names.empty() ? "" : ",") + name;
     std::string folder = group.folder(hierarchy.controllers.empty() ? "" : hierarchy.controllers[0]);
     // Where no limit asks for it no group is made: what the mount would show there is the host's own.
-    if (!folder.empty() && ::access(folder.c_str(), F_OK) == 0) root.cgroups.push_back({std::move(names), std::move(folder), hierarchy.v2});
+    if (!folder.empty() && ::access(folder.c_str(), F_OK) == 0)
+      root.cgroups.push_back({std::move(names), std::move(folder), hierarchy.v2});
   }
 }
 
@@ -67,10 +71,12 @@ Result<> enter_cgroup(InitPlan& plan, const std::string& saved) {
   if (!saved.empty()) {
     TRY_ASSIGN(const cgroup::Group group, cgroup::Group::open(*plan.layout, saved));
     // With another user namespace the command has moved us: we may not.
-    if (!plan.namespaces.is_fresh(NamespaceKind::user) && !plan.namespaces.joins(NamespaceKind::user)) TRY(group.add(0));
+    if (!plan.namespaces.is_fresh(NamespaceKind::user) && !plan.namespaces.joins(NamespaceKind::user))
+      TRY(group.add(0));
     describe_cgroups(*plan.layout, group, plan.root);
   }
-  if (plan.namespaces.is_fresh(NamespaceKind::cgroup) && ::unshare(CLONE_NEWCGROUP) != 0) return fail_errno("cannot make a cgroup namespace");
+  if (plan.namespaces.is_fresh(NamespaceKind::cgroup) && ::unshare(CLONE_NEWCGROUP) != 0)
+    return fail_errno("cannot make a cgroup namespace");
   return {};
 }
 
@@ -88,7 +94,8 @@ Result<> set_up(InitPlan& plan) {
   TRY(enter_cgroup(plan, go.substr(space + 1)));
   if (plan.namespaces.is_fresh(NamespaceKind::time)) TRY(enter_new_time_namespace(spec.linux));
   TRY(plan.namespaces.join(CLONE_NEWNS, false));
-  if (plan.namespaces.is_fresh(NamespaceKind::user) || plan.namespaces.joins(NamespaceKind::user)) TRY(become_namespace_root());
+  if (plan.namespaces.is_fresh(NamespaceKind::user) || plan.namespaces.joins(NamespaceKind::user))
+    TRY(become_namespace_root());
   // Nobody inside looks into this process while it has descriptors and rights of the outside.
   ::prctl(PR_SET_DUMPABLE, 0);
   TRY(die_with_command(channel));
@@ -100,7 +107,8 @@ Result<> set_up(InitPlan& plan) {
     TRY(expect(channel, Word::go, "the command"));
   }
   if (!spec.hooks.create_container.empty()) {
-    TRY(run_hooks(spec.hooks.create_container, "createContainer", state_json(*plan.record, Status::creating, outer_pid)));
+    TRY(run_hooks(spec.hooks.create_container, "createContainer",
+                  state_json(*plan.record, Status::creating, outer_pid)));
   }
   TRY(enter_root(plan.root, root));
   plan.mounts.clear();
@@ -110,7 +118,8 @@ Result<> set_up(InitPlan& plan) {
     plan.launch.seccomp_agent = plan.seccomp_agent.get();
     TRY(prepare_process(plan.launch, plan.console.get()));
     if (spec.linux.seccomp) {
-      plan.launch.seccomp_state = process_state_json(*plan.record, Status::creating, outer_pid, spec.linux.seccomp->listener_metadata);
+      plan.launch.seccomp_state =
+          process_state_json(*plan.record, Status::creating, outer_pid, spec.linux.seccomp->listener_metadata);
     }
   }
   plan.console.reset();

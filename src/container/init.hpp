@@ -1,4 +1,5 @@
-// The container's first process, from its birth to its execve. It is a copy of the command that made it: nothing is executed twice.
+// The container's first process, from its birth to its execve. It is a copy of the command that made it: nothing is
+// executed twice.
 #pragma once
 #include <vector>
 

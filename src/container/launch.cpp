@@ -20,8 +20,8 @@
 namespace nagaya::container {
 namespace {
 
-/// The working directory lies beneath the root. One reached through a leaked descriptor does not (CVE-2024-21626): the kernel then
-/// calls it "(unreachable)".
+/// The working directory lies beneath the root. One reached through a leaked descriptor does not (CVE-2024-21626): the
+/// kernel then calls it "(unreachable)".
 Result<> check_inside(const std::string& path) {
   char buffer[4096];
   const long length = ::syscall(SYS_getcwd, buffer, sizeof buffer);
@@ -34,16 +34,19 @@ Result<> make_folders(const std::string& path) {
   for (std::size_t at = 1; at != std::string::npos;) {
     at = path.find('/', at);
     const std::string part = path.substr(0, at);
-    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("cannot make working directory '" + path + "'");
+    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST)
+      return fail_errno("cannot make working directory '" + path + "'");
     if (at != std::string::npos) ++at;
   }
   return {};
 }
 
-/// `must`: also for want of rights; else the user gets another try once it is itself (a folder only the user may enter).
+/// `must`: also for want of rights; else the user gets another try once it is itself (a folder only the user may
+/// enter).
 Result<> go_to(const std::string& path, bool must) {
   if (path.empty() || path[0] != '/') return fail("working directory '" + path + "' is not absolute");
-  if (::chdir(path.c_str()) != 0 && !(errno == EACCES && !must)) return fail_errno("cannot enter working directory '" + path + "'");
+  if (::chdir(path.c_str()) != 0 && !(errno == EACCES && !must))
+    return fail_errno("cannot enter working directory '" + path + "'");
   return check_inside(path);
 }
 
@@ -65,7 +68,8 @@ Result<> drop_rights(const Launch& launch) {
   if (!process.selinux_label.empty()) TRY(set_selinux_label(process.selinux_label));
   const Capabilities capabilities = process.capabilities.value_or(Capabilities{});
   TRY(drop_bounding_set(capabilities));
-  // A filter needs CAP_SYS_ADMIN or no_new_privs: with the first it is loaded while we have that, with the second at the very end.
+  // A filter needs CAP_SYS_ADMIN or no_new_privs: with the first it is loaded while we have that, with the second at
+  // the very end.
   if (!process.no_new_privileges) TRY(load(launch));
   std::vector<std::string> missing;
   TRY(become_user(process.user, capabilities, &missing));
@@ -111,7 +115,8 @@ Result<> prepare_process(Launch& launch, int console) {
   TRY_ASSIGN(launch.program, find_program(process.args[0], launch.env));
   // Nothing of ours stays open in the container, not even a folder of the host that a magic link could lead to.
   const unsigned first = 3 + static_cast<unsigned>(launch.preserve_fds + launch.listen_fds);
-  if (::syscall(SYS_close_range, first, ~0u, CLOSE_RANGE_CLOEXEC) != 0) return fail_errno("cannot mark descriptors close-on-exec");
+  if (::syscall(SYS_close_range, first, ~0u, CLOSE_RANGE_CLOEXEC) != 0)
+    return fail_errno("cannot mark descriptors close-on-exec");
   for (unsigned number = 3; number < first; ++number) ::fcntl(static_cast<int>(number), F_SETFD, 0);
   return {};
 }

@@ -1,5 +1,5 @@
-// The last part of the way into the container, the same for its first process and for those of exec: first what can be done while waiting
-// for the start, then the steps after which only execve is left.
+// The last part of the way into the container, the same for its first process and for those of exec: first what can be
+// done while waiting for the start, then the steps after which only execve is left.
 #pragma once
 #include <string>
 #include <vector>
@@ -24,8 +24,8 @@ struct Launch {
   std::string program;
 };
 
-/// In the container's root, still with all rights: terminal (its master goes to `console`), limits, priorities, working directory,
-/// environment, program. Descriptors that are not to stay are marked close-on-exec.
+/// In the container's root, still with all rights: terminal (its master goes to `console`), limits, priorities, working
+/// directory, environment, program. Descriptors that are not to stay are marked close-on-exec.
 Result<> prepare_process(Launch& launch, int console);
 /// Labels, capabilities, user, seccomp, execve. Returns only the error.
 Error become_process(const Launch& launch);

@@ -35,7 +35,9 @@ Result<Opened> open_locked(const std::string& state_root, const std::string& id,
   return Opened{std::move(folder), std::move(*record), status};
 }
 
-std::string called(const std::string& id, Status status) { return "container '" + id + "' is " + std::string(status_name(status)); }
+std::string called(const std::string& id, Status status) {
+  return "container '" + id + "' is " + std::string(status_name(status));
+}
 
 Result<Hooks> hooks_of(const Folder& folder) {
   TRY_ASSIGN(const std::string text, folder.read("config.json"));
@@ -64,7 +66,8 @@ Result<> start(const std::string& state_root, const std::string& id) {
   TRY_ASSIGN(const auto answer, receive(gate->get()));
   if (answer) return fail("the container's first process answered out of turn");
   TRY_ASSIGN(const Hooks hooks, hooks_of(it.folder));
-  if (!hooks.poststart.empty()) run_late_hooks(hooks.poststart, "poststart", state_json(it.record, Status::running, it.record.process.pid));
+  if (!hooks.poststart.empty())
+    run_late_hooks(hooks.poststart, "poststart", state_json(it.record, Status::running, it.record.process.pid));
   return {};
 }
 
@@ -74,9 +77,11 @@ Result<> kill(const std::string& state_root, const std::string& id, int signal, 
     TRY_ASSIGN(const cgroup::Group group, group_of(it.record));
     return group.kill_all(signal);
   }
-  if (it.status == Status::stopped) return std::unexpected(Error{"container '" + id + "' is not running", "", "", ESRCH});
+  if (it.status == Status::stopped)
+    return std::unexpected(Error{"container '" + id + "' is not running", "", "", ESRCH});
   TRY_ASSIGN(const host::Fd process, open_process(it.record.process));
-  if (::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0) != 0) return fail_errno("cannot signal container '" + id + "'");
+  if (::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0) != 0)
+    return fail_errno("cannot signal container '" + id + "'");
   // A frozen process would get it only when it is thawed.
   if (it.status == Status::paused && signal == SIGKILL) {
     TRY_ASSIGN(const cgroup::Group group, group_of(it.record));
@@ -87,7 +92,8 @@ Result<> kill(const std::string& state_root, const std::string& id, int signal, 
 
 Result<> pause(const std::string& state_root, const std::string& id) {
   TRY_ASSIGN(const Opened it, open_locked(state_root, id));
-  if (it.status != Status::running && it.status != Status::created) return fail("cannot pause", called(id, it.status) + ", not running");
+  if (it.status != Status::running && it.status != Status::created)
+    return fail("cannot pause", called(id, it.status) + ", not running");
   TRY_ASSIGN(const cgroup::Group group, group_of(it.record));
   return group.freeze();
 }
@@ -120,7 +126,8 @@ Result<> remove(const std::string& state_root, const std::string& id, bool force
   if (record) {
     if (!force && rough_status_of(*folder, *record, true) != Status::stopped) {
       const Status status = status_of(*folder, *record, true);
-      return fail("cannot delete container '" + id + "'", called(id, status) + ", not stopped", "delete -f kills it first");
+      return fail("cannot delete container '" + id + "'", called(id, status) + ", not stopped",
+                  "delete -f kills it first");
     }
     TRY(tear_down(*record));
     const auto hooks = hooks_of(*folder);

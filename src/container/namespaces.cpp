@@ -15,7 +15,8 @@ namespace nagaya::container {
 namespace {
 
 constexpr unsigned new_time = 0x80;  // CLONE_NEWTIME, which older C libraries do not name
-constexpr unsigned flags[] = {CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWCGROUP, new_time};
+constexpr unsigned flags[] = {CLONE_NEWPID, CLONE_NEWNET,  CLONE_NEWNS,     CLONE_NEWIPC,
+                              CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWCGROUP, new_time};
 const char* const names[] = {"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"};
 
 }  // namespace
@@ -36,7 +37,8 @@ Result<NamespacePlan> NamespacePlan::make(const std::vector<Namespace>& namespac
     }
     auto fd = host::Fd::open(item.path, O_RDONLY);
     if (!fd) return std::unexpected(std::move(fd.error()).within(name + " namespace"));
-    if (static_cast<unsigned>(::ioctl(fd->get(), NS_GET_NSTYPE)) != flag) return fail("'" + item.path + "' is no " + name + " namespace");
+    if (static_cast<unsigned>(::ioctl(fd->get(), NS_GET_NSTYPE)) != flag)
+      return fail("'" + item.path + "' is no " + name + " namespace");
     plan.joined_.push_back({item.kind, item.path, std::move(*fd)});
   }
   return plan;
@@ -59,7 +61,8 @@ Result<> NamespacePlan::join(unsigned which, bool lenient) {
     if (item.done || (flag & which) == 0) continue;
     if (::setns(item.fd.get(), static_cast<int>(flag)) != 0) {
       if (lenient && errno == EPERM) continue;
-      return fail_errno("cannot join the " + std::string(names[static_cast<int>(item.kind)]) + " namespace '" + item.path + "'");
+      return fail_errno("cannot join the " + std::string(names[static_cast<int>(item.kind)]) + " namespace '" +
+                        item.path + "'");
     }
     item.done = true;
   }
@@ -70,13 +73,15 @@ Result<> enter_new_time_namespace(const Linux& config) {
   if (::unshare(static_cast<int>(new_time)) != 0) return fail_errno("cannot make a time namespace");
   std::string lines;
   const auto add = [&lines](const char* clock, const std::optional<TimeOffset>& offset) {
-    if (offset) lines += std::string(clock) + " " + std::to_string(offset->secs) + " " + std::to_string(offset->nanosecs) + "\n";
+    if (offset)
+      lines += std::string(clock) + " " + std::to_string(offset->secs) + " " + std::to_string(offset->nanosecs) + "\n";
   };
   add("monotonic", config.monotonic_offset);
   add("boottime", config.boottime_offset);
   if (!lines.empty()) {
     TRY_ASSIGN(const host::Fd file, host::Fd::open("/proc/self/timens_offsets", O_WRONLY));
-    if (::write(file.get(), lines.data(), lines.size()) < 0) return fail_errno("cannot set the time namespace's offsets");
+    if (::write(file.get(), lines.data(), lines.size()) < 0)
+      return fail_errno("cannot set the time namespace's offsets");
   }
   TRY_ASSIGN(const host::Fd made, host::Fd::open("/proc/self/ns/time_for_children", O_RDONLY));
   if (::setns(made.get(), static_cast<int>(new_time)) != 0) return fail_errno("cannot enter the time namespace");

@@ -1,5 +1,5 @@
-// Which namespaces the container gets: new ones, and ones joined by path. Source: OCI Runtime Specification 1.1 config-linux.md
-// "Namespaces", namespaces(7).
+// Which namespaces the container gets: new ones, and ones joined by path. Source: OCI Runtime Specification 1.1
+// config-linux.md "Namespaces", namespaces(7).
 #pragma once
 #include <string>
 #include <vector>
@@ -21,8 +21,8 @@ class NamespacePlan {
   [[nodiscard]] unsigned fresh() const { return fresh_; }
   [[nodiscard]] bool is_fresh(NamespaceKind kind) const { return (fresh_ & clone_flag(kind)) != 0; }
   [[nodiscard]] bool joins(NamespaceKind kind) const;
-  /// A process of its own must join before the first one is made: a PID namespace counts for children only, and rights over
-  /// namespaces of the outside end where a user namespace begins.
+  /// A process of its own must join before the first one is made: a PID namespace counts for children only, and rights
+  /// over namespaces of the outside end where a user namespace begins.
   [[nodiscard]] bool needs_helper() const;
   /// Joins what has not been joined yet, of `flags`. With `lenient` what is refused (EPERM) is left for later.
   Result<> join(unsigned flags, bool lenient);

@@ -12,8 +12,8 @@
 namespace nagaya::container {
 
 struct Record {
-  /// `creating` is written before anything is made; `created` when only `start` is missing. What has happened since is asked of the
-  /// kernel, so that no kill between an act and a note can make the two differ.
+  /// `creating` is written before anything is made; `created` when only `start` is missing. What has happened since is
+  /// asked of the kernel, so that no kill between an act and a note can make the two differ.
   enum class Phase { creating, created };
   Phase phase = Phase::creating;
   std::string id;
@@ -21,7 +21,7 @@ struct Record {
   std::string bundle, rootfs, created, owner;
   Map annotations;
   cgroup::Place cgroup;
-  std::string cgroup_saved;              ///< for cgroup::Group::open; empty: none
+  std::string cgroup_saved;               ///< for cgroup::Group::open; empty: none
   std::vector<NamespaceKind> namespaces;  ///< those the container was given, new or joined
   bool terminal = false;
 };

@@ -15,7 +15,8 @@
 namespace nagaya::container {
 namespace {
 
-/// What the two sides share: plain memory, because a system call could wait for the very agent that has not got its listener yet.
+/// What the two sides share: plain memory, because a system call could wait for the very agent that has not got its
+/// listener yet.
 struct Shared {
   std::atomic<int> listener{-1};  // its number, -2: there is none
   std::atomic<int> sent{0};       // 1: sent; else a negated errno value
@@ -49,7 +50,8 @@ std::string process_state_json(const Record& record, Status status, pid_t pid, c
       quoted += c;
     }
   }
-  return R"({"ociVersion":"1.1.0","fds":["seccompFd"],"pid":)" + std::to_string(pid) + R"(,"metadata":")" + quoted + R"(","state":)" + state + "}";
+  return R"({"ociVersion":"1.1.0","fds":["seccompFd"],"pid":)" + std::to_string(pid) + R"(,"metadata":")" + quoted +
+         R"(","state":)" + state + "}";
 }
 
 Result<> load_seccomp(const SeccompProgram& program, int agent, const std::string& state) {
@@ -57,7 +59,8 @@ Result<> load_seccomp(const SeccompProgram& program, int agent, const std::strin
     TRY(program.load());
     return {};
   }
-  if (agent < 0) return fail("the seccomp profile has SCMP_ACT_NOTIFY rules", "", "its listenerPath must name an agent's socket");
+  if (agent < 0)
+    return fail("the seccomp profile has SCMP_ACT_NOTIFY rules", "", "its listenerPath must name an agent's socket");
   void* memory = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return fail_errno("cannot share memory");
   auto& shared = *new (memory) Shared;

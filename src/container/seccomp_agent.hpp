@@ -1,5 +1,5 @@
-// The listener of a seccomp profile goes to an agent: over a socket that was connected before, with the process's state (config-linux.md
-// "The Container Process State").
+// The listener of a seccomp profile goes to an agent: over a socket that was connected before, with the process's state
+// (config-linux.md "The Container Process State").
 #pragma once
 #include <string>
 

@@ -80,7 +80,8 @@ Result<std::vector<State>> list(const std::string& state_root) {
   }
   std::vector<std::string> names;
   while (const dirent* entry = ::readdir(folder)) {
-    if (std::string_view(entry->d_name) != "." && std::string_view(entry->d_name) != "..") names.emplace_back(entry->d_name);
+    if (std::string_view(entry->d_name) != "." && std::string_view(entry->d_name) != "..")
+      names.emplace_back(entry->d_name);
   }
   ::closedir(folder);
   std::sort(names.begin(), names.end());

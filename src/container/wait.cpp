@@ -21,7 +21,9 @@ namespace {
 Result<host::Fd> signals() {
   sigset_t set;
   sigfillset(&set);
-  for (const int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE, SIGURG}) sigdelset(&set, number);
+  for (const int number :
+       {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE, SIGURG})
+    sigdelset(&set, number);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   host::Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd) return fail_errno("cannot wait for signals");

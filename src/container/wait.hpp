@@ -1,4 +1,5 @@
-// A command that stays until the container's process ends: signals that reach it go on to the process, and a terminal is relayed.
+// A command that stays until the container's process ends: signals that reach it go on to the process, and a terminal
+// is relayed.
 #pragma once
 #include <sys/types.h>
 

@@ -8,9 +8,16 @@
 namespace nagaya::oci {
 namespace {
 
-constexpr Option create_options[] = {{"bundle", 'b', true},  {"config", 'f', true},   {"console-socket", 0, true}, {"pid-file", 0, true},
-                                     {"no-pivot"},           {"no-new-keyring"},      {"preserve-fds", 0, true},   {"no-subreaper"},
-                                     {"detach", 'd'},        {"keep"}};
+constexpr Option create_options[] = {{"bundle", 'b', true},
+                                     {"config", 'f', true},
+                                     {"console-socket", 0, true},
+                                     {"pid-file", 0, true},
+                                     {"no-pivot"},
+                                     {"no-new-keyring"},
+                                     {"preserve-fds", 0, true},
+                                     {"no-subreaper"},
+                                     {"detach", 'd'},
+                                     {"keep"}};
 
 Result<container::CreateOptions> read_options(const Global& global, const Parsed& parsed) {
   container::CreateOptions out;
@@ -33,7 +40,8 @@ Result<container::CreateOptions> read_options(const Global& global, const Parsed
 
 Result<> check_preserved(int count) {
   for (int fd = 3; fd < 3 + count; ++fd) {
-    if (::fcntl(fd, F_GETFD) < 0) return fail_errno("--preserve-fds: descriptor " + std::to_string(fd) + " is not open");
+    if (::fcntl(fd, F_GETFD) < 0)
+      return fail_errno("--preserve-fds: descriptor " + std::to_string(fd) + " is not open");
   }
   return {};
 }

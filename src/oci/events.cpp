@@ -38,8 +38,8 @@ std::string disks(const cgroup::Stats& stats, bool operations) {
   std::string out;
   for (const cgroup::Stats::Disk& disk : stats.disks) {
     const auto entry = [&](const char* op, u64 value) {
-      out += (out.empty() ? "" : ",") + ("{" + field("major", disk.major)) + "," + field("minor", disk.minor) + ",\"op\":\"" + op + "\"," +
-             field("value", value) + "}";
+      out += (out.empty() ? "" : ",") + ("{" + field("major", disk.major)) + "," + field("minor", disk.minor) +
+             ",\"op\":\"" + op + "\"," + field("value", value) + "}";
     };
     entry("Read", operations ? disk.reads : disk.read_bytes);
     entry("Write", operations ? disk.writes : disk.write_bytes);
@@ -48,17 +48,21 @@ std::string disks(const cgroup::Stats& stats, bool operations) {
 }
 
 std::string stats_json(const std::string& id, const cgroup::Stats& stats) {
-  const std::string cpu = "{\"usage\":{" + field("total", stats.cpu_ns) + "," + field("kernel", stats.cpu_system_ns) + "," +
-                          field("user", stats.cpu_user_ns) + "},\"throttling\":{" + field("periods", stats.periods) + "," +
-                          field("throttledPeriods", stats.throttled_periods) + "," + field("throttledTime", stats.throttled_ns) + "}}";
-  const std::string memory = "{" + field("cache", stats.memory_file) + ",\"usage\":{" + field("limit", stats.memory_limit) + "," +
-                             field("usage", stats.memory) + "," + field("max", stats.memory_peak) + ",\"failcnt\":0},\"swap\":{" +
-                             field("limit", 0) + "," + field("usage", stats.swap) + ",\"failcnt\":0},\"kernel\":{" + field("limit", 0) + "," +
-                             field("usage", stats.memory_slab) + ",\"failcnt\":0},\"raw\":{" + field("rss", stats.memory_anon) + "," +
-                             field("cache", stats.memory_file) + "," + field("oom_kill", stats.oom_kills) + "}}";
-  return "{\"type\":\"stats\",\"id\":" + quoted(id) + ",\"data\":{\"cpu\":" + cpu + ",\"cpuset\":{},\"memory\":" + memory + ",\"pids\":{" +
-         field("current", stats.pids) + "," + field("limit", stats.pids_limit == ~u64{0} ? 0 : stats.pids_limit) +
-         "},\"blkio\":{\"ioServiceBytesRecursive\":" + disks(stats, false) + ",\"ioServicedRecursive\":" + disks(stats, true) +
+  const std::string cpu = "{\"usage\":{" + field("total", stats.cpu_ns) + "," + field("kernel", stats.cpu_system_ns) +
+                          "," + field("user", stats.cpu_user_ns) + "},\"throttling\":{" +
+                          field("periods", stats.periods) + "," + field("throttledPeriods", stats.throttled_periods) +
+                          "," + field("throttledTime", stats.throttled_ns) + "}}";
+  const std::string memory =
+      "{" + field("cache", stats.memory_file) + ",\"usage\":{" + field("limit", stats.memory_limit) + "," +
+      field("usage", stats.memory) + "," + field("max", stats.memory_peak) + ",\"failcnt\":0},\"swap\":{" +
+      field("limit", 0) + "," + field("usage", stats.swap) + ",\"failcnt\":0},\"kernel\":{" + field("limit", 0) + "," +
+      field("usage", stats.memory_slab) + ",\"failcnt\":0},\"raw\":{" + field("rss", stats.memory_anon) + "," +
+      field("cache", stats.memory_file) + "," + field("oom_kill", stats.oom_kills) + "}}";
+  return "{\"type\":\"stats\",\"id\":" + quoted(id) + ",\"data\":{\"cpu\":" + cpu +
+         ",\"cpuset\":{},\"memory\":" + memory + ",\"pids\":{" + field("current", stats.pids) + "," +
+         field("limit", stats.pids_limit == ~u64{0} ? 0 : stats.pids_limit) +
+         "},\"blkio\":{\"ioServiceBytesRecursive\":" + disks(stats, false) +
+         ",\"ioServicedRecursive\":" + disks(stats, true) +
          "},\"hugetlb\":{},\"intel_rdt\":{},\"network_interfaces\":null}}\n";
 }
 
@@ -86,7 +90,8 @@ Result<int> follow(const Global& global, const std::string& id, const cgroup::Gr
       if (::poll(&item, oom ? 1 : 0, left) > 0) {
         drain(oom.get());
         const auto after = group.stats();
-        // The watch of v2 tells of every change of memory.events; a v1 eventfd only of OOM, also as the group is removed.
+        // The watch of v2 tells of every change of memory.events; a v1 eventfd only of OOM, also as the group is
+        // removed.
         if (after && after->oom_kills > seen) {
           seen = after->oom_kills;
           TRY(print("{\"type\":\"oom\",\"id\":" + quoted(id) + "}\n"));
@@ -96,7 +101,8 @@ Result<int> follow(const Global& global, const std::string& id, const cgroup::Gr
       }
       timespec current{};
       ::clock_gettime(CLOCK_MONOTONIC, &current);
-      left = interval_ms - static_cast<int>((current.tv_sec - begin.tv_sec) * 1000 + (current.tv_nsec - begin.tv_nsec) / 1'000'000);
+      left = interval_ms -
+             static_cast<int>((current.tv_sec - begin.tv_sec) * 1000 + (current.tv_nsec - begin.tv_nsec) / 1'000'000);
     }
   }
 }

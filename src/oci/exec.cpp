@@ -16,15 +16,28 @@
 namespace nagaya::oci {
 namespace {
 
-constexpr Option exec_options[] = {{"process", 'p', true},     {"console-socket", 0, true}, {"pid-file", 0, true},   {"tty", 't'},
-                                   {"detach", 'd'},            {"user", 'u', true},         {"env", 'e', true},      {"cwd", 0, true},
-                                   {"cap", 'c', true},         {"no-new-privs"},            {"preserve-fds", 0, true}, {"ignore-paused"},
-                                   {"cgroup", 0, true},        {"apparmor", 0, true},       {"process-label", 0, true}, {"additional-gids", 'g', true}};
+constexpr Option exec_options[] = {{"process", 'p', true},
+                                   {"console-socket", 0, true},
+                                   {"pid-file", 0, true},
+                                   {"tty", 't'},
+                                   {"detach", 'd'},
+                                   {"user", 'u', true},
+                                   {"env", 'e', true},
+                                   {"cwd", 0, true},
+                                   {"cap", 'c', true},
+                                   {"no-new-privs"},
+                                   {"preserve-fds", 0, true},
+                                   {"ignore-paused"},
+                                   {"cgroup", 0, true},
+                                   {"apparmor", 0, true},
+                                   {"process-label", 0, true},
+                                   {"additional-gids", 'g', true}};
 
 Result<u32> number(std::string_view text) {
   u32 value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (code != std::errc{} || end != text.data() + text.size()) return fail("'" + std::string(text) + "' is no user or group number");
+  if (code != std::errc{} || end != text.data() + text.size())
+    return fail("'" + std::string(text) + "' is no user or group number");
   return value;
 }
 
@@ -64,7 +77,8 @@ Result<container::Process> from_options(const container::Process& base, const Pa
 Result<container::Process> wanted_process(const Global& global, const Parsed& parsed) {
   if (parsed.has("process")) {
     TRY_ASSIGN(const std::vector<u8> bytes, host::read_file(parsed.get("process"), container::bundle_limit));
-    TRY_ASSIGN(container::Process process, container::parse_process({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+    TRY_ASSIGN(container::Process process,
+               container::parse_process({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
     if (parsed.has("tty")) process.terminal = true;
     return process;
   }

@@ -37,7 +37,8 @@ Result<int> signal_number(const std::string& text) {
   if (from_end || name.starts_with("RTMIN")) {
     name.remove_prefix(5);
     int offset = 0;
-    if (name.starts_with('+') || name.starts_with('-')) std::from_chars(name.data() + 1, name.data() + name.size(), offset);
+    if (name.starts_with('+') || name.starts_with('-'))
+      std::from_chars(name.data() + 1, name.data() + name.size(), offset);
     const int value = from_end ? 64 - offset : 34 + offset;  // as the C libraries of containers number them
     if (value >= 34 && value <= 64) return value;
   }
@@ -45,7 +46,7 @@ Result<int> signal_number(const std::string& text) {
 }
 
 std::string owner_of(const std::string& root, const std::string& id) {
-  struct stat facts {};
+  struct stat facts{};
   if (::stat((root + "/" + id).c_str(), &facts) != 0) return "";
   return facts.st_uid == 0 ? "root" : "#" + std::to_string(facts.st_uid);
 }
@@ -58,10 +59,12 @@ std::string column(std::string text, std::size_t width) {
 /// JSON of one container as `list` and `state` print it: the specification's fields and runc's.
 std::string described(const container::State& state, const std::string& owner) {
   std::string annotations;
-  for (const auto& [name, value] : state.annotations) annotations += (annotations.empty() ? "" : ",") + quoted(name) + ":" + quoted(value);
+  for (const auto& [name, value] : state.annotations)
+    annotations += (annotations.empty() ? "" : ",") + quoted(name) + ":" + quoted(value);
   std::string out = "{\"ociVersion\":\"1.1.0\",\"id\":" + quoted(state.id) + ",\"pid\":" + std::to_string(state.pid) +
-                    ",\"status\":" + quoted(container::status_name(state.status)) + ",\"bundle\":" + quoted(state.bundle) +
-                    ",\"rootfs\":" + quoted(state.rootfs) + ",\"created\":" + quoted(state.created);
+                    ",\"status\":" + quoted(container::status_name(state.status)) +
+                    ",\"bundle\":" + quoted(state.bundle) + ",\"rootfs\":" + quoted(state.rootfs) +
+                    ",\"created\":" + quoted(state.created);
   if (!annotations.empty()) out += ",\"annotations\":{" + annotations + "}";
   return out + ",\"owner\":" + quoted(owner) + "}";
 }
@@ -84,7 +87,8 @@ Result<int> state_command(const Global& global, Words words) {
 Result<int> kill_command(const Global& global, Words words) {
   constexpr Option options[] = {{"all", 'a'}};
   TRY_ASSIGN(const Parsed parsed, Parsed::read(words, options, false));
-  if (parsed.arguments.empty() || parsed.arguments.size() > 2) return fail("kill needs a container's id and perhaps a signal");
+  if (parsed.arguments.empty() || parsed.arguments.size() > 2)
+    return fail("kill needs a container's id and perhaps a signal");
   TRY_ASSIGN(const int signal, signal_number(parsed.arguments.size() == 2 ? parsed.arguments[1] : "TERM"));
   TRY(container::kill(global.root, parsed.arguments[0], signal, parsed.has("all")));
   return 0;
@@ -121,19 +125,21 @@ Result<int> list_command(const Global& global, Words words) {
     for (const container::State& state : all) out += state.id + "\n";
   } else if (format == "json") {
     out = "[";
-    for (const container::State& state : all) out += (out.size() > 1 ? "," : "") + described(state, owner_of(global.root, state.id));
+    for (const container::State& state : all)
+      out += (out.size() > 1 ? "," : "") + described(state, owner_of(global.root, state.id));
     out += "]\n";
   } else {
     std::size_t width = 12;
     for (const container::State& state : all) width = std::max(width, state.id.size() + 1);
-    const auto row = [&out, width](const std::string& id, const std::string& pid, const std::string& status, const std::string& bundle,
-                                   const std::string& created, const std::string& owner) {
-      out += column(id, width) + column(pid, 12) + column(status, 12) + column(bundle, 40) + column(created, 32) + owner + "\n";
+    const auto row = [&out, width](const std::string& id, const std::string& pid, const std::string& status,
+                                   const std::string& bundle, const std::string& created, const std::string& owner) {
+      out += column(id, width) + column(pid, 12) + column(status, 12) + column(bundle, 40) + column(created, 32) +
+             owner + "\n";
     };
     row("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER");
     for (const container::State& state : all) {
-      row(state.id, std::to_string(state.pid), std::string(container::status_name(state.status)), state.bundle, state.created,
-          owner_of(global.root, state.id));
+      row(state.id, std::to_string(state.pid), std::string(container::status_name(state.status)), state.bundle,
+          state.created, owner_of(global.root, state.id));
     }
   }
   TRY(print(out));

@@ -19,11 +19,13 @@ namespace {
 using namespace nagaya;
 
 constexpr oci::Option global_options[] = {
-    {"root", 0, true},     {"log", 0, true},      {"log-format", 0, true}, {"debug"}, {"systemd-cgroup"}, {"cgroup-manager", 0, true},
-    {"rootless", 0, true}, {"criu", 0, true},     {"version", 'v'},        {"help", 'h'}};
+    {"root", 0, true},           {"log", 0, true},      {"log-format", 0, true}, {"debug"},        {"systemd-cgroup"},
+    {"cgroup-manager", 0, true}, {"rootless", 0, true}, {"criu", 0, true},       {"version", 'v'}, {"help", 'h'}};
 
 std::string help() {
-  std::string text = "usage: nagaya-oci [--root DIR] [--log FILE] [--log-format text|json] [--cgroup-manager cgroupfs|systemd|disabled] COMMAND …\n\n";
+  std::string text =
+      "usage: nagaya-oci [--root DIR] [--log FILE] [--log-format text|json] [--cgroup-manager "
+      "cgroupfs|systemd|disabled] COMMAND …\n\n";
   for (const oci::Command& command : oci::commands()) {
     std::string line = "  " + std::string(command.name) + " " + command.usage;
     if (line.size() < 50) line.resize(50, ' ');
@@ -59,7 +61,8 @@ Result<oci::Global> read_global(const oci::Parsed& parsed) {
   global.systemd_cgroup = parsed.has("systemd-cgroup") || manager == "systemd";
   global.no_cgroup = manager == "disabled";
   if (parsed.has("criu")) ::setenv("NAGAYA_CRIU", parsed.get("criu").c_str(), 1);
-  if (const std::string rootless = parsed.get("rootless", "auto"); rootless != "auto") global.rootless = rootless == "true";
+  if (const std::string rootless = parsed.get("rootless", "auto"); rootless != "auto")
+    global.rootless = rootless == "true";
   return global;
 }
 
@@ -79,7 +82,8 @@ Result<int> run(std::span<char*> words) {
     if (parsed.arguments[0] != command.name) continue;
     if (parsed.arguments.size() == 2 && (parsed.arguments[1] == "--help" || parsed.arguments[1] == "-h")) {
       // podman asks checkpoint and restore this way whether they are there.
-      TRY(oci::print("usage: nagaya-oci " + std::string(command.name) + " " + command.usage + "\n\n" + command.does + "\n"));
+      TRY(oci::print("usage: nagaya-oci " + std::string(command.name) + " " + command.usage + "\n\n" + command.does +
+                     "\n"));
       return 0;
     }
     if (command.enters) TRY(oci::protect_own_program(words.data()));

@@ -17,7 +17,8 @@ struct Option {
 
 class Parsed {
  public:
-  /// Reads options and arguments. `in_order`: everything from the first argument on is one (a command inside a command line).
+  /// Reads options and arguments. `in_order`: everything from the first argument on is one (a command inside a command
+  /// line).
   static Result<Parsed> read(std::span<char* const> words, std::span<const Option> table, bool in_order);
 
   [[nodiscard]] bool has(std::string_view name) const;

@@ -23,26 +23,28 @@ constexpr const char* marker = "NAGAYA_OCI_PROTECTED";
 constexpr int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 bool is_protected(int file) {
-  struct statfs facts {};
+  struct statfs facts{};
   if (::fstatfs(file, &facts) == 0 && (facts.f_flags & ST_RDONLY) != 0) return true;
   if (const int set = ::fcntl(file, F_GET_SEALS); set >= 0 && (set & seals) == seals) return true;
   // Not ours and not writable for us: a container of an unprivileged caller has no more rights over it than the caller.
-  struct stat owner {};
+  struct stat owner{};
   return ::geteuid() != 0 && ::fstat(file, &owner) == 0 && owner.st_uid != ::geteuid() && ::access(own_file, W_OK) != 0;
 }
 
-/// A clone of the mount with our file, in no namespace, read-only. It goes away with the last process that runs from it.
+/// A clone of the mount with our file, in no namespace, read-only. It goes away with the last process that runs from
+/// it.
 host::Fd read_only_mount() {
   host::Fd tree(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, own_file, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
   if (!tree) return tree;
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_RDONLY;
-  if (::syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) return host::Fd();
+  if (::syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
+    return host::Fd();
   return tree;
 }
 
 Result<host::Fd> sealed_copy(int file) {
-  struct stat facts {};
+  struct stat facts{};
   if (::fstat(file, &facts) != 0) return fail_errno("cannot read our own program file");
   // Executable, said outright: some systems refuse memory files of which it is not known (memfd_create(2), MFD_EXEC).
   constexpr unsigned exec_flag = 0x10;

@@ -24,10 +24,12 @@ container::Spec beginning() {
   process.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"};
   process.cwd = "/";
   const std::vector<std::string> kept = {"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"};
-  process.capabilities = container::Capabilities{.bounding = kept, .effective = kept, .inheritable = {}, .permitted = kept, .ambient = {}};
+  process.capabilities =
+      container::Capabilities{.bounding = kept, .effective = kept, .inheritable = {}, .permitted = kept, .ambient = {}};
   process.rlimits = {{"RLIMIT_NOFILE", 1024, 1024}};
   process.no_new_privileges = true;
-  const auto mount = [&spec](const char* destination, const char* type, const char* source, std::vector<std::string> options) {
+  const auto mount = [&spec](const char* destination, const char* type, const char* source,
+                             std::vector<std::string> options) {
     spec.mounts.push_back({destination, type, source, std::move(options), {}, {}});
   };
   mount("/proc", "proc", "proc", {});
@@ -42,8 +44,9 @@ container::Spec beginning() {
     spec.linux.namespaces.push_back({kind, ""});
   }
   spec.linux.resources.emplace().devices = {{.allow = false, .type = 'a', .major = {}, .minor = {}, .access = "rwm"}};
-  spec.linux.masked_paths = {"/proc/acpi",      "/proc/asound",     "/proc/kcore",       "/proc/keys",   "/proc/latency_stats",
-                             "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"};
+  spec.linux.masked_paths = {"/proc/acpi",          "/proc/asound",     "/proc/kcore",       "/proc/keys",
+                             "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+                             "/sys/firmware",       "/proc/scsi"};
   spec.linux.readonly_paths = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
   return spec;
 }

@@ -10,11 +10,12 @@ namespace nagaya::oci {
 namespace {
 
 constexpr Option update_options[] = {
-    {"resources", 'r', true},       {"memory", 0, true},          {"memory-swap", 0, true},  {"memory-reservation", 0, true},
-    {"kernel-memory", 0, true},     {"kernel-memory-tcp", 0, true}, {"cpu-quota", 0, true},  {"cpu-period", 0, true},
-    {"cpu-share", 0, true},         {"cpu-shares", 0, true},      {"cpu-burst", 0, true},    {"cpu-idle", 0, true},
-    {"cpu-rt-period", 0, true},     {"cpu-rt-runtime", 0, true},  {"cpuset-cpus", 0, true},  {"cpuset-mems", 0, true},
-    {"pids-limit", 0, true},        {"blkio-weight", 0, true}};
+    {"resources", 'r', true},        {"memory", 0, true},         {"memory-swap", 0, true},
+    {"memory-reservation", 0, true}, {"kernel-memory", 0, true},  {"kernel-memory-tcp", 0, true},
+    {"cpu-quota", 0, true},          {"cpu-period", 0, true},     {"cpu-share", 0, true},
+    {"cpu-shares", 0, true},         {"cpu-burst", 0, true},      {"cpu-idle", 0, true},
+    {"cpu-rt-period", 0, true},      {"cpu-rt-runtime", 0, true}, {"cpuset-cpus", 0, true},
+    {"cpuset-mems", 0, true},        {"pids-limit", 0, true},     {"blkio-weight", 0, true}};
 
 Result<i64> number(const std::string& text, const char* name) {
   i64 value = 0;
@@ -65,8 +66,8 @@ Result<container::Resources> from_options(const Parsed& parsed) {
   for (const char* name : {"memory", "memory-swap", "memory-reservation", "kernel-memory", "kernel-memory-tcp"}) {
     if (parsed.has(name)) out.memory = memory;
   }
-  for (const char* name : {"cpu-quota", "cpu-period", "cpu-share", "cpu-shares", "cpu-burst", "cpu-idle", "cpu-rt-period", "cpu-rt-runtime",
-                           "cpuset-cpus", "cpuset-mems"}) {
+  for (const char* name : {"cpu-quota", "cpu-period", "cpu-share", "cpu-shares", "cpu-burst", "cpu-idle",
+                           "cpu-rt-period", "cpu-rt-runtime", "cpuset-cpus", "cpuset-mems"}) {
     if (parsed.has(name)) out.cpu = cpu;
   }
   if (parsed.has("blkio-weight")) out.block_io = block;
@@ -81,8 +82,8 @@ Result<int> update_command(const Global& global, Words words) {
   container::Resources resources;
   if (parsed.has("resources")) {
     const std::string file = parsed.get("resources");
-    TRY_ASSIGN(const std::vector<u8> bytes,
-               file == "-" ? host::read_all(0, container::bundle_limit, "standard input") : host::read_file(file, container::bundle_limit));
+    TRY_ASSIGN(const std::vector<u8> bytes, file == "-" ? host::read_all(0, container::bundle_limit, "standard input")
+                                                        : host::read_file(file, container::bundle_limit));
     TRY_ASSIGN(resources, container::parse_resources({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
   } else {
     TRY_ASSIGN(resources, from_options(parsed));

@@ -20,9 +20,11 @@ namespace {
 
 constexpr int limit_seconds = 60;
 
-const char* const programs[] = {"sh",   "cat",   "echo", "ls",   "true",  "false", "sleep", "id",   "mount", "umount", "mkdir", "touch", "test", "stat",
-                                "env",  "hostname", "ps", "kill", "tty",  "stty",  "grep",  "cut",  "wc",    "head",   "tr",    "sort", "pwd",
-                                "mknod", "chown", "ln",  "rm",   "dd",    "ip",    "readlink", "nice", "printf", "chmod", "find", "unshare", "awk", "seq"};
+const char* const programs[] = {"sh",     "cat",   "echo",    "ls",   "true", "false", "sleep",    "id",   "mount",
+                                "umount", "mkdir", "touch",   "test", "stat", "env",   "hostname", "ps",   "kill",
+                                "tty",    "stty",  "grep",    "cut",  "wc",   "head",  "tr",       "sort", "pwd",
+                                "mknod",  "chown", "ln",      "rm",   "dd",   "ip",    "readlink", "nice", "printf",
+                                "chmod",  "find",  "unshare", "awk",  "seq"};
 
 std::string unique_name() {
   static int count = 0;
@@ -31,7 +33,8 @@ std::string unique_name() {
 
 void drain(int fd, std::string& out) {
   char buffer[16384];
-  for (ssize_t count = 0; (count = ::read(fd, buffer, sizeof buffer)) > 0;) out.append(buffer, static_cast<std::size_t>(count));
+  for (ssize_t count = 0; (count = ::read(fd, buffer, sizeof buffer)) > 0;)
+    out.append(buffer, static_cast<std::size_t>(count));
 }
 
 }  // namespace
@@ -99,7 +102,8 @@ Bundle::Bundle() {
   path = folder_ + "/bundle";
   rootfs = path + "/rootfs";
   root = folder_ + "/state";
-  for (const char* folder : {"bin", "proc", "sys", "dev", "tmp", "etc", "root"}) fs::create_directories(rootfs + "/" + folder);
+  for (const char* folder : {"bin", "proc", "sys", "dev", "tmp", "etc", "root"})
+    fs::create_directories(rootfs + "/" + folder);
   ::chmod((rootfs + "/tmp").c_str(), 01777);
   fs::copy_file("/bin/busybox", rootfs + "/bin/busybox");
   for (const char* program : programs) fs::create_symlink("busybox", rootfs + "/bin/" + program);

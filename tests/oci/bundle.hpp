@@ -1,4 +1,5 @@
-// A bundle with a small root (busybox) and a configuration that a test changes, and the runtime that runs it as podman would.
+// A bundle with a small root (busybox) and a configuration that a test changes, and the runtime that runs it as podman
+// would.
 #pragma once
 #include <sys/types.h>
 
@@ -67,5 +68,5 @@ std::string runtime();
 }  // namespace nagaya::oci_test
 
 /// First line of each test: skips with a reason where containers cannot be made.
-#define NEEDS_CONTAINERS()                                                    \
+#define NEEDS_CONTAINERS() \
   if (const std::string why = nagaya::oci_test::missing(); !why.empty()) GTEST_SKIP() << why

@@ -1,5 +1,5 @@
-// Ways out of a container that others left open, tried one by one (bad inputs: files of our program, descriptors, working directory, links,
-// capabilities, cgroups).
+// Ways out of a container that others left open, tried one by one (bad inputs: files of our program, descriptors,
+// working directory, links, capabilities, cgroups).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -26,7 +26,8 @@ void give_all_rights(Bundle& b) {
 TEST(OciEscape, OwnProgramFile) {
   NEEDS_CONTAINERS();
   Bundle b;
-  b.config["mounts"].push_back({{"destination", "/tmp"}, {"type", "tmpfs"}, {"source", "tmpfs"}, {"options", Json::array()}});
+  b.config["mounts"].push_back(
+      {{"destination", "/tmp"}, {"type", "tmpfs"}, {"source", "tmpfs"}, {"options", Json::array()}});
   give_all_rights(b);
   b.script("sleep 1000");
   b.write_config();
@@ -42,9 +43,11 @@ TEST(OciEscape, OwnProgramFile) {
   const std::string program = runtime();
   const auto size = fs::file_size(program);
   ASSERT_EQ(b.oci({"exec", "-d", "c", "sh", "-c",
-                   "for p in /proc/[0-9]*; do case $(readlink $p/exe) in *busybox*) continue;; esac; exec 3<$p/exe || continue; echo found >/tmp/log;"
+                   "for p in /proc/[0-9]*; do case $(readlink $p/exe) in *busybox*) continue;; esac; exec 3<$p/exe || "
+                   "continue; echo found >/tmp/log;"
                    "while [ -d $p ]; do sleep 0.05; done;"
-                   "for i in $(seq 200); do (echo x >>/proc/self/fd/3) 2>/tmp/error && echo written >>/tmp/log; grep -q busy /tmp/error || break; sleep 0.02; done;"
+                   "for i in $(seq 200); do (echo x >>/proc/self/fd/3) 2>/tmp/error && echo written >>/tmp/log; grep "
+                   "-q busy /tmp/error || break; sleep 0.02; done;"
                    "cat /tmp/error >>/tmp/log; echo done >>/tmp/log; done"})
                 .code,
             0);
@@ -125,7 +128,8 @@ TEST(OciEscape, LinksUnderMounts) {
     fs::create_symlink(victim, b.rootfs + "/" + name);
   }
   fs::create_symlink("../../../../../.." + victim, b.rootfs + "/link");
-  b.config["mounts"].push_back({{"destination", "/link/made"}, {"type", "tmpfs"}, {"source", "tmpfs"}, {"options", Json::array()}});
+  b.config["mounts"].push_back(
+      {{"destination", "/link/made"}, {"type", "tmpfs"}, {"source", "tmpfs"}, {"options", Json::array()}});
   b.config["root"]["readonly"] = false;
   b.config["linux"]["maskedPaths"].push_back("/link");
   b.run("touch /dev/x /link/x; true");
@@ -143,7 +147,9 @@ TEST(OciEscape, ProcessesOfOursCannotBeTraced) {
   b.write_config();
   ASSERT_EQ(b.oci({"create", "-b", b.path, "c"}).code, 0);
   // Waiting at its start, it has the command's memory; root of the container without CAP_SYS_PTRACE may not look.
-  const Outcome outcome = b.oci({"exec", "c", "sh", "-c", "cat /proc/1/environ; readlink /proc/1/root; readlink /proc/1/cwd; for f in /proc/1/fd/*; do readlink $f; done; cat /proc/1/maps"});
+  const Outcome outcome = b.oci({"exec", "c", "sh", "-c",
+                                 "cat /proc/1/environ; readlink /proc/1/root; readlink /proc/1/cwd; for f in "
+                                 "/proc/1/fd/*; do readlink $f; done; cat /proc/1/maps"});
   EXPECT_EQ(outcome.out, "");
   EXPECT_NE(outcome.code, 0);
 }
@@ -161,7 +167,9 @@ TEST(OciEscape, NothingOfTheEnvironment) {
 TEST(OciEscape, CgroupsAreNotWritable) {
   NEEDS_CONTAINERS();
   Bundle b;
-  const Outcome outcome = b.run("find /sys/fs/cgroup -name cgroup.procs | while read f; do echo 1 >$f && echo written; done 2>/dev/null; echo done");
+  const Outcome outcome = b.run(
+      "find /sys/fs/cgroup -name cgroup.procs | while read f; do echo 1 >$f && echo written; done 2>/dev/null; echo "
+      "done");
   EXPECT_EQ(outcome.out, "done\n");
 }
 

@@ -29,7 +29,9 @@ TEST_F(OciExec, SameNamespacesAndCgroups) {
     if (user) b.with_user_namespace();
     b.add_namespace("time");
     start(b);
-    const Outcome outcome = b.oci({"exec", "c", "sh", "-c", "for n in cgroup ipc mnt net pid time user uts; do [ $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) ] || echo other $n; done; id -u"});
+    const Outcome outcome = b.oci({"exec", "c", "sh", "-c",
+                                   "for n in cgroup ipc mnt net pid time user uts; do [ $(readlink /proc/1/ns/$n) = "
+                                   "$(readlink /proc/self/ns/$n) ] || echo other $n; done; id -u"});
     EXPECT_EQ(outcome.out, "0\n") << outcome.err;
     const std::string pid = std::to_string(b.state("c")["pid"].get<int>());
     ASSERT_EQ(b.oci({"exec", "-d", "--pid-file", b.path + "/pid", "c", "sleep", "1000"}).code, 0);
@@ -56,9 +58,12 @@ TEST_F(OciExec, Options) {
   NEEDS_CONTAINERS();
   Bundle b;
   start(b);
-  EXPECT_EQ(b.oci({"exec", "-e", "A=1", "--env=B=2", "-u", "1000:7", "--cwd", "/tmp", "c", "sh", "-c", "echo $A $B $(id -u) $(id -g) $(pwd) $HOME"}).out,
+  EXPECT_EQ(b.oci({"exec", "-e", "A=1", "--env=B=2", "-u", "1000:7", "--cwd", "/tmp", "c", "sh", "-c",
+                   "echo $A $B $(id -u) $(id -g) $(pwd) $HOME"})
+                .out,
             "1 2 1000 7 /tmp /home/user\n");
-  EXPECT_THAT(b.oci({"exec", "--cap", "CAP_NET_RAW", "c", "grep", "CapEff", "/proc/self/status"}).out, HasSubstr("0000000020002420"));
+  EXPECT_THAT(b.oci({"exec", "--cap", "CAP_NET_RAW", "c", "grep", "CapEff", "/proc/self/status"}).out,
+              HasSubstr("0000000020002420"));
   EXPECT_THAT(b.oci({"exec", "--no-new-privs", "c", "grep", "NoNew", "/proc/self/status"}).out, HasSubstr("1"));
   EXPECT_EQ(b.oci({"exec", "-u", "name", "c", "true"}).code, 125) << "names are the engine's matter";
 }
@@ -67,10 +72,14 @@ TEST_F(OciExec, ProcessFile) {
   NEEDS_CONTAINERS();
   Bundle b;
   start(b);
-  Json process = {{"args", {"sh", "-c", "echo $V; pwd; ulimit -n; grep CapEff /proc/self/status"}}, {"env", {"PATH=/bin", "V=v"}}, {"cwd", "/tmp"},
-                  {"user", {{"uid", 0}, {"gid", 0}}}, {"rlimits", {{{"type", "RLIMIT_NOFILE"}, {"soft", 99}, {"hard", 99}}}}};
+  Json process = {{"args", {"sh", "-c", "echo $V; pwd; ulimit -n; grep CapEff /proc/self/status"}},
+                  {"env", {"PATH=/bin", "V=v"}},
+                  {"cwd", "/tmp"},
+                  {"user", {{"uid", 0}, {"gid", 0}}},
+                  {"rlimits", {{{"type", "RLIMIT_NOFILE"}, {"soft", 99}, {"hard", 99}}}}};
   b.write("process.json", process.dump());
-  EXPECT_EQ(b.oci({"exec", "--process", b.path + "/process.json", "c"}).out, "v\n/tmp\n99\nCapEff:\t0000000000000000\n");
+  EXPECT_EQ(b.oci({"exec", "--process", b.path + "/process.json", "c"}).out,
+            "v\n/tmp\n99\nCapEff:\t0000000000000000\n");
   b.write("process.json", "{\"args\":5}");
   EXPECT_EQ(b.oci({"exec", "-p", b.path + "/process.json", "c"}).code, 125);
 }
@@ -93,8 +102,10 @@ TEST_F(OciExec, PreservedDescriptors) {
   Bundle b;
   start(b);
   b.write("secret", "secret\n");
-  const Outcome outcome = run_program({"bash", "-c", runtime() + " --root " + b.root + " exec --preserve-fds 1 c sh -c 'cat <&3; cat <&4' 3<" + b.path +
-                                                         "/secret 4<" + b.path + "/secret"});
+  const Outcome outcome =
+      run_program({"bash", "-c",
+                   runtime() + " --root " + b.root + " exec --preserve-fds 1 c sh -c 'cat <&3; cat <&4' 3<" + b.path +
+                       "/secret 4<" + b.path + "/secret"});
   EXPECT_EQ(outcome.out, "secret\n");
 }
 

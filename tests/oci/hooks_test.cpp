@@ -13,21 +13,29 @@ namespace nagaya::oci_test {
 namespace {
 using ::testing::HasSubstr;
 
-Json hook(const std::string& script) { return {{"path", "/bin/sh"}, {"args", {"sh", "-c", script}}, {"env", {"PATH=/usr/bin:/bin", "MARK=m"}}}; }
+Json hook(const std::string& script) {
+  return {{"path", "/bin/sh"}, {"args", {"sh", "-c", script}}, {"env", {"PATH=/usr/bin:/bin", "MARK=m"}}};
+}
 
 /// Appends "NAME STATUS" to the bundle's log.
 std::string note(const Bundle& b, const std::string& name) {
-  return "s=$(cat); echo " + name + " $(echo \"$s\" | sed 's/.*\"status\":\"\\([a-z]*\\)\".*/\\1/') >>" + b.path + "/log";
+  return "s=$(cat); echo " + name + " $(echo \"$s\" | sed 's/.*\"status\":\"\\([a-z]*\\)\".*/\\1/') >>" + b.path +
+         "/log";
 }
 
 TEST(OciHooks, EachAtItsMoment) {
   NEEDS_CONTAINERS();
   Bundle b;
   b.config["root"]["readonly"] = false;
-  b.config["mounts"].push_back({{"destination", "/bundle"}, {"source", b.path}, {"type", "bind"}, {"options", {"bind"}}});
-  for (const char* name : {"prestart", "createRuntime", "createContainer", "poststart", "poststop"}) b.config["hooks"][name] = {hook(note(b, name))};
+  b.config["mounts"].push_back(
+      {{"destination", "/bundle"}, {"source", b.path}, {"type", "bind"}, {"options", {"bind"}}});
+  for (const char* name : {"prestart", "createRuntime", "createContainer", "poststart", "poststop"})
+    b.config["hooks"][name] = {hook(note(b, name))};
   // In the container's namespaces and root, as the specification has it.
-  b.config["hooks"]["startContainer"] = {{{"path", "/bin/sh"}, {"args", {"sh", "-c", "echo startContainer >>/bundle/log; cat >/bundle/state"}}, {"env", {"PATH=/bin"}}}};
+  b.config["hooks"]["startContainer"] = {
+      {{"path", "/bin/sh"},
+       {"args", {"sh", "-c", "echo startContainer >>/bundle/log; cat >/bundle/state"}},
+       {"env", {"PATH=/bin"}}}};
   b.script("echo program >>/bundle/log; sleep 0.3");
   b.write_config();
   ASSERT_EQ(b.oci({"create", "-b", b.path, "c"}).code, 0);
@@ -50,7 +58,9 @@ TEST(OciHooks, EachAtItsMoment) {
 TEST(OciHooks, NamespacesTheyRunIn) {
   NEEDS_CONTAINERS();
   Bundle b;
-  const auto where = [&b](const char* name) { return hook("cat >/dev/null; readlink /proc/self/ns/net >>" + b.path + "/" + name); };
+  const auto where = [&b](const char* name) {
+    return hook("cat >/dev/null; readlink /proc/self/ns/net >>" + b.path + "/" + name);
+  };
   b.config["hooks"]["createRuntime"] = {where("runtime")};
   b.config["hooks"]["createContainer"] = {where("container")};
   const Outcome outcome = b.run("readlink /proc/self/ns/net");
@@ -110,8 +120,10 @@ TEST(OciHooks, TimeLimitEndsThemWithTheirChildren) {
   const Outcome outcome = b.oci({"create", "-b", b.path, "c"});
   EXPECT_NE(outcome.code, 0);
   EXPECT_THAT(outcome.err, HasSubstr("longer than its 1 s"));
-  for (int i = 0; i < 100 && run_program({"kill", "-0", b.read("child").substr(0, b.read("child").find('\n'))}).code == 0 &&
-                  run_program({"grep", "State:.Z", "/proc/" + b.read("child").substr(0, b.read("child").find('\n')) + "/status"}).code != 0;
+  for (int i = 0;
+       i < 100 && run_program({"kill", "-0", b.read("child").substr(0, b.read("child").find('\n'))}).code == 0 &&
+       run_program({"grep", "State:.Z", "/proc/" + b.read("child").substr(0, b.read("child").find('\n')) + "/status"})
+               .code != 0;
        ++i) {
     ::usleep(20'000);
     ASSERT_LT(i, 99) << "the hook's child lives";
@@ -121,7 +133,9 @@ TEST(OciHooks, TimeLimitEndsThemWithTheirChildren) {
 TEST(OciHooks, OnlyTheEnvironmentAndDescriptorsTheyAreGiven) {
   NEEDS_CONTAINERS();
   Bundle b;
-  b.config["hooks"]["createRuntime"] = {hook("cat >/dev/null; { env | grep -v -E '^(PWD|SHLVL|_|OLDPWD)=' | sort; ls /proc/self/fd | wc -l; } >" + b.path + "/seen")};
+  b.config["hooks"]["createRuntime"] = {
+      hook("cat >/dev/null; { env | grep -v -E '^(PWD|SHLVL|_|OLDPWD)=' | sort; ls /proc/self/fd | wc -l; } >" +
+           b.path + "/seen")};
   EXPECT_EQ(b.run("true").code, 0);
   // 0, 1, 2 and the one by which ls reads the folder.
   EXPECT_EQ(b.read("seen"), "MARK=m\nPATH=/usr/bin:/bin\n4\n");

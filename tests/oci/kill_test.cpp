@@ -1,6 +1,6 @@
-// kill -9 of any process of ours at any system call of create, start and delete: the next command cleans up whatever is left. The tracer
-// stops every process of the command at each entry and exit of a system call, and kills the one that made the n-th.
-// All points: NAGAYA_KILL_ALL=1 (minutes); otherwise a sample of them.
+// kill -9 of any process of ours at any system call of create, start and delete: the next command cleans up whatever is
+// left. The tracer stops every process of the command at each entry and exit of a system call, and kills the one that
+// made the n-th. All points: NAGAYA_KILL_ALL=1 (minutes); otherwise a sample of them.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -39,7 +39,8 @@ enum class End { killed, finished, failed };
   }
   int status = 0;
   ::waitpid(command, &status, WUNTRACED);
-  constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC;
+  constexpr long options =
+      PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC;
   if (::ptrace(PTRACE_SEIZE, command, nullptr, options) != 0) ::_exit(static_cast<int>(End::failed));
   ::kill(command, SIGCONT);
   int count = 0;
@@ -72,7 +73,8 @@ End kill_at(const Words& words, const std::string& marked, int nth) {
   return WIFEXITED(status) ? static_cast<End>(WEXITSTATUS(status)) : End::failed;
 }
 
-/// Processes whose environment has the mark, zombies aside: the command's own and those it made that have not become the container yet.
+/// Processes whose environment has the mark, zombies aside: the command's own and those it made that have not become
+/// the container yet.
 std::string left_processes(const std::string& marked) {
   std::string out;
   std::error_code code;

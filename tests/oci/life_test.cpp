@@ -56,7 +56,8 @@ TEST(OciLife, CreateRefusesWhatIsWrong) {
   ASSERT_EQ(b.oci({"create", "-b", b.path, "c"}).code, 0);
   EXPECT_THAT(b.oci({"create", "-b", b.path, "c"}).err, HasSubstr("already exists"));
   EXPECT_EQ(b.state("c")["status"], "created") << "the first one is untouched";
-  for (const char* text : {"{", "[]", R"({"ociVersion":"2.0.0","root":{"path":"rootfs"}})", R"({"ociVersion":"1.0.0"})"}) {
+  for (const char* text :
+       {"{", "[]", R"({"ociVersion":"2.0.0","root":{"path":"rootfs"}})", R"({"ociVersion":"1.0.0"})"}) {
     b.write("config.json", text);
     EXPECT_NE(b.oci({"create", "-b", b.path, "d"}).code, 0) << text;
     EXPECT_FALSE(fs::exists(b.root + "/d"));
@@ -66,8 +67,16 @@ TEST(OciLife, CreateRefusesWhatIsWrong) {
 TEST(OciLife, CommandsOnNothing) {
   NEEDS_CONTAINERS();
   Bundle b;
-  for (const Words& words : {Words{"state", "c"}, {"start", "c"}, {"kill", "c", "KILL"}, {"delete", "c"}, {"exec", "c", "true"}, {"pause", "c"},
-                             {"resume", "c"}, {"update", "--pids-limit", "5", "c"}, {"ps", "c"}, {"events", "--stats", "c"}}) {
+  for (const Words& words : {Words{"state", "c"},
+                             {"start", "c"},
+                             {"kill", "c", "KILL"},
+                             {"delete", "c"},
+                             {"exec", "c", "true"},
+                             {"pause", "c"},
+                             {"resume", "c"},
+                             {"update", "--pids-limit", "5", "c"},
+                             {"ps", "c"},
+                             {"events", "--stats", "c"}}) {
     const Outcome outcome = b.oci(words);
     EXPECT_NE(outcome.code, 0) << words[0];
     EXPECT_THAT(outcome.err, HasSubstr("does not exist")) << words[0];
@@ -140,7 +149,8 @@ TEST(OciLife, DeleteForcedKillsWhatRuns) {
   EXPECT_TRUE(b.state("c").is_null());
   EXPECT_TRUE(b.cgroups().empty());
   // Dead, though perhaps not waited for yet by the first process of this host.
-  const Outcome stat = run_program({"sh", "-c", "grep State: /proc/" + std::to_string(pid) + "/status 2>/dev/null | grep -v zombie"});
+  const Outcome stat =
+      run_program({"sh", "-c", "grep State: /proc/" + std::to_string(pid) + "/status 2>/dev/null | grep -v zombie"});
   EXPECT_EQ(stat.out, "");
 }
 
@@ -191,7 +201,8 @@ TEST(OciLife, RunGivesTheExitStatus) {
   EXPECT_EQ(seven.code, 7);
   EXPECT_EQ(seven.out, "out\n");
   EXPECT_EQ(seven.err, "err\n");
-  EXPECT_EQ(b.run("kill -9 $$; exec /bin/sh -c 'kill -9 1'").code, 0) << "the first process of a PID namespace cannot kill itself";
+  EXPECT_EQ(b.run("kill -9 $$; exec /bin/sh -c 'kill -9 1'").code, 0)
+      << "the first process of a PID namespace cannot kill itself";
   EXPECT_TRUE(fs::is_empty(b.root));
   b.script("exit 3");
   b.write_config();
@@ -224,7 +235,9 @@ TEST(OciLife, StartTellsThatExecveFailed) {
   NEEDS_CONTAINERS();
   Bundle b;
   b.config["root"]["readonly"] = false;
-  b.write("rootfs/bin/broken", "\x7f" "ELFnot really");
+  b.write("rootfs/bin/broken",
+          "\x7f"
+          "ELFnot really");
   ::chmod((b.rootfs + "/bin/broken").c_str(), 0755);
   b.process({"/bin/broken"});
   b.write_config();

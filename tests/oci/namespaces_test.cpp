@@ -13,12 +13,15 @@ namespace nagaya::oci_test {
 namespace {
 using ::testing::HasSubstr;
 
-std::string ours(const std::string& kind) { return std::filesystem::read_symlink("/proc/self/ns/" + kind).string() + "\n"; }
+std::string ours(const std::string& kind) {
+  return std::filesystem::read_symlink("/proc/self/ns/" + kind).string() + "\n";
+}
 
 struct Kind {
   const char *name, *file;
 };
-const Kind kinds[] = {{"pid", "pid"}, {"network", "net"}, {"ipc", "ipc"}, {"uts", "uts"}, {"mount", "mnt"}, {"cgroup", "cgroup"}, {"time", "time"}};
+const Kind kinds[] = {{"pid", "pid"},   {"network", "net"},   {"ipc", "ipc"},  {"uts", "uts"},
+                      {"mount", "mnt"}, {"cgroup", "cgroup"}, {"time", "time"}};
 
 TEST(OciNamespaces, NewOnesAreNew) {
   NEEDS_CONTAINERS();
@@ -57,7 +60,8 @@ TEST(OciNamespaces, JoinedByPath) {
     b.add_namespace(kind.name, folder + kind.file);
     if (kind.name == std::string("uts")) b.config.erase("hostname");
     const Outcome outcome = b.run("readlink /proc/self/ns/" + std::string(kind.file));
-    EXPECT_EQ(outcome.out, std::filesystem::read_symlink(folder + kind.file).string() + "\n") << kind.name << outcome.err;
+    EXPECT_EQ(outcome.out, std::filesystem::read_symlink(folder + kind.file).string() + "\n")
+        << kind.name << outcome.err;
   }
   Bundle wrong;
   wrong.add_namespace("network", folder + "ipc");
@@ -106,8 +110,8 @@ TEST(OciNamespaces, UserNamespaceIsJoinedWithTheOthers) {
   b.add_namespace("ipc", folder + "ipc");
   b.add_namespace("uts", folder + "uts");
   const Outcome outcome = b.run("readlink /proc/self/ns/user; readlink /proc/self/ns/net; id -u; hostname");
-  EXPECT_EQ(outcome.out, std::filesystem::read_symlink(folder + "user").string() + "\n" + std::filesystem::read_symlink(folder + "net").string() +
-                             "\n0\nnagaya\n")
+  EXPECT_EQ(outcome.out, std::filesystem::read_symlink(folder + "user").string() + "\n" +
+                             std::filesystem::read_symlink(folder + "net").string() + "\n0\nnagaya\n")
       << outcome.err;
   // A namespace of the outside beside a new user namespace: joined while there is still the right to.
   Bundle mixed;
@@ -144,7 +148,8 @@ TEST(OciNamespaces, ClocksWithOffsets) {
   NEEDS_CONTAINERS();
   Bundle b;
   b.add_namespace("time");
-  b.config["linux"]["timeOffsets"] = {{"boottime", {{"secs", 1000000000}, {"nanosecs", 0}}}, {"monotonic", {{"secs", 86400}, {"nanosecs", 0}}}};
+  b.config["linux"]["timeOffsets"] = {{"boottime", {{"secs", 1000000000}, {"nanosecs", 0}}},
+                                      {"monotonic", {{"secs", 86400}, {"nanosecs", 0}}}};
   const Outcome outcome = b.run("cut -d. -f1 /proc/uptime");
   EXPECT_GT(std::atol(outcome.out.c_str()), 1000000000L) << outcome.err;
   b.without_namespace("time");
@@ -168,9 +173,10 @@ TEST(OciNamespaces, WithoutRoot) {
   const Outcome outcome = as_user(runtime() + " --root " + b.path + "/state run -b " + b.path + " c");
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("0\nnagaya\n"));
-  const Outcome detached = as_user("cd " + b.path + "; sed -i 's/\"id -u.*\"/\"sleep 100\"/' config.json; " + runtime() + " --root " + b.path +
-                                   "/state run -d c && " + runtime() + " --root " + b.path + "/state exec c id -u; " + runtime() + " --root " + b.path +
-                                   "/state delete -f c");
+  const Outcome detached =
+      as_user("cd " + b.path + "; sed -i 's/\"id -u.*\"/\"sleep 100\"/' config.json; " + runtime() + " --root " +
+              b.path + "/state run -d c && " + runtime() + " --root " + b.path + "/state exec c id -u; " + runtime() +
+              " --root " + b.path + "/state delete -f c");
   EXPECT_EQ(detached.out, "0\n") << detached.err;
 }
 

@@ -50,7 +50,9 @@ TEST(OciProcess, UserGroupsAndUmask) {
 TEST(OciProcess, PrivateWorkingDirectoryOfTheUser) {
   NEEDS_CONTAINERS();
   Bundle b;
-  run_program({"sh", "-c", "mkdir -p " + b.rootfs + "/home/user && chown 1000:1000 " + b.rootfs + "/home/user && chmod 700 " + b.rootfs + "/home/user"});
+  run_program({"sh", "-c",
+               "mkdir -p " + b.rootfs + "/home/user && chown 1000:1000 " + b.rootfs + "/home/user && chmod 700 " +
+                   b.rootfs + "/home/user"});
   b.config["process"]["user"] = {{"uid", 1000}, {"gid", 1000}};
   b.config["process"]["cwd"] = "/home/user";
   EXPECT_EQ(b.run("pwd").out, "/home/user\n");
@@ -60,10 +62,16 @@ TEST(OciProcess, Capabilities) {
   NEEDS_CONTAINERS();
   Bundle b;
   const Json two = {"CAP_CHOWN", "CAP_KILL"};
-  b.config["process"]["capabilities"] = {{"bounding", two}, {"effective", two}, {"permitted", two}, {"inheritable", Json::array()}, {"ambient", Json::array()}};
+  b.config["process"]["capabilities"] = {{"bounding", two},
+                                         {"effective", two},
+                                         {"permitted", two},
+                                         {"inheritable", Json::array()},
+                                         {"ambient", Json::array()}};
   EXPECT_EQ(b.run("grep Cap /proc/self/status").out,
-            "CapInh:\t0000000000000000\nCapPrm:\t0000000000000021\nCapEff:\t0000000000000021\nCapBnd:\t0000000000000021\nCapAmb:\t0000000000000000\n");
-  b.config["process"]["capabilities"] = {{"bounding", two}, {"effective", two}, {"permitted", two}, {"inheritable", two}, {"ambient", two}};
+            "CapInh:\t0000000000000000\nCapPrm:\t0000000000000021\nCapEff:\t0000000000000021\nCapBnd:"
+            "\t0000000000000021\nCapAmb:\t0000000000000000\n");
+  b.config["process"]["capabilities"] = {
+      {"bounding", two}, {"effective", two}, {"permitted", two}, {"inheritable", two}, {"ambient", two}};
   b.config["process"]["user"] = {{"uid", 1000}, {"gid", 1000}};
   EXPECT_THAT(b.run("grep Cap /proc/self/status").out, HasSubstr("CapAmb:\t0000000000000021"));
   b.config["process"].erase("capabilities");
@@ -83,7 +91,8 @@ TEST(OciProcess, NoNewPrivileges) {
 TEST(OciProcess, Limits) {
   NEEDS_CONTAINERS();
   Bundle b;
-  b.config["process"]["rlimits"] = {{{"type", "RLIMIT_NOFILE"}, {"soft", 100}, {"hard", 200}}, {{"type", "RLIMIT_CORE"}, {"soft", 0}, {"hard", 0}}};
+  b.config["process"]["rlimits"] = {{{"type", "RLIMIT_NOFILE"}, {"soft", 100}, {"hard", 200}},
+                                    {{"type", "RLIMIT_CORE"}, {"soft", 0}, {"hard", 0}}};
   EXPECT_EQ(b.run("ulimit -Sn; ulimit -Hn; ulimit -c").out, "100\n200\n0\n");
   b.config["process"]["rlimits"] = {{{"type", "RLIMIT_NONSENSE"}, {"soft", 1}, {"hard", 1}}};
   EXPECT_NE(b.run("true").code, 0);
@@ -113,12 +122,15 @@ TEST(OciProcess, DescriptorsAreClosedAndPreserved) {
   EXPECT_THAT(closed.out, Not(HasSubstr("secret")));
   const Outcome kept = run_program({"bash", "-c", call + " --preserve-fds 1 c" + folder});
   EXPECT_THAT(kept.out, HasSubstr("secret\n"));
-  const Outcome absent = run_program({"bash", "-c", call + " --preserve-fds 2 c 3<" + b.path + "/secret 4<&- 0</dev/null"});
+  const Outcome absent =
+      run_program({"bash", "-c", call + " --preserve-fds 2 c 3<" + b.path + "/secret 4<&- 0</dev/null"});
   EXPECT_NE(absent.code, 0);
   EXPECT_THAT(absent.err, HasSubstr("descriptor 4"));
   b.script("echo $LISTEN_FDS $LISTEN_PID; cat <&3; cat <&4 2>/dev/null");
   b.write_config();
-  const Outcome listening = run_program({"bash", "-c", "export LISTEN_FDS=1 LISTEN_PID=$$; exec " + call + " c 3<" + b.path + "/secret 4<" + b.path + "/secret"});
+  const Outcome listening = run_program(
+      {"bash", "-c",
+       "export LISTEN_FDS=1 LISTEN_PID=$$; exec " + call + " c 3<" + b.path + "/secret 4<" + b.path + "/secret"});
   EXPECT_EQ(listening.out, "1 1\nsecret\n") << listening.err;
 }
 
@@ -127,7 +139,8 @@ TEST(OciProcess, SignalsHaveDefaultMeanings) {
   Bundle b;
   b.process({"grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"});
   b.write_config();
-  const Outcome outcome = run_program({"bash", "-c", "trap '' USR1 PIPE HUP; " + runtime() + " --root " + b.root + " run -b " + b.path + " c"});
+  const Outcome outcome = run_program(
+      {"bash", "-c", "trap '' USR1 PIPE HUP; " + runtime() + " --root " + b.root + " run -b " + b.path + " c"});
   EXPECT_EQ(outcome.out, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }
 

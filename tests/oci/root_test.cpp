@@ -36,7 +36,9 @@ TEST(OciRoot, MountsInOrderWithOptions) {
   mounts.push_back(mount("/data", "bind", b.path + "/data", {"bind", "ro", "nosuid", "nodev"}));
   mounts.push_back(mount("/data/sub", "tmpfs", "tmpfs", {"size=64k", "mode=1770"}));
   mounts.push_back(mount("/file", "bind", "data/file", {"rbind"}));
-  const Outcome outcome = b.run("cat /data/file /file; touch /data/x; stat -c %a /data/sub; grep ' /data' /proc/mounts; dd if=/dev/zero of=/data/sub/big bs=1k count=100");
+  const Outcome outcome = b.run(
+      "cat /data/file /file; touch /data/x; stat -c %a /data/sub; grep ' /data' /proc/mounts; dd if=/dev/zero "
+      "of=/data/sub/big bs=1k count=100");
   EXPECT_THAT(outcome.out, HasSubstr("content\ncontent\n1770\n"));
   EXPECT_THAT(outcome.out, HasSubstr("ro,nosuid,nodev"));
   EXPECT_THAT(outcome.err, HasSubstr("Read-only"));
@@ -65,7 +67,9 @@ TEST(OciRoot, HiddenAndReadOnlyPaths) {
   b.config["linux"]["maskedPaths"] = {"/etc/secret", "/etc/folder", "/nowhere"};
   b.config["linux"]["readonlyPaths"] = {"/proc/sys", "/tmp"};
   b.config["root"]["readonly"] = false;
-  const Outcome outcome = b.run("cat /etc/secret; ls /etc/folder; touch /tmp/x; echo 1 >/proc/sys/net/ipv4/ip_forward; touch /etc/x && echo written");
+  const Outcome outcome = b.run(
+      "cat /etc/secret; ls /etc/folder; touch /tmp/x; echo 1 >/proc/sys/net/ipv4/ip_forward; touch /etc/x && echo "
+      "written");
   EXPECT_EQ(outcome.out, "written\n");
   EXPECT_THAT(outcome.err, HasSubstr("/tmp/x: Read-only"));
   EXPECT_THAT(outcome.err, HasSubstr("Read-only file system"));
@@ -74,10 +78,13 @@ TEST(OciRoot, HiddenAndReadOnlyPaths) {
 TEST(OciRoot, DevicesAreThere) {
   NEEDS_CONTAINERS();
   Bundle b;
-  b.config["linux"]["devices"] = {{{"path", "/dev/mine"}, {"type", "c"}, {"major", 1}, {"minor", 5}, {"fileMode", 0640}, {"uid", 3}, {"gid", 4}},
-                                  {{"path", "/dev/pipe"}, {"type", "p"}}};
-  const Outcome outcome = b.run("for d in null zero full random urandom tty; do [ -c /dev/$d ] || echo no $d; done; stat -c '%a %u %g %t %T' /dev/mine; [ -p /dev/pipe ] && echo pipe;"
-                                "for l in fd stdin ptmx; do readlink /dev/$l; done; ls -d /dev/shm; head -c 3 /dev/zero | wc -c");
+  b.config["linux"]["devices"] = {
+      {{"path", "/dev/mine"}, {"type", "c"}, {"major", 1}, {"minor", 5}, {"fileMode", 0640}, {"uid", 3}, {"gid", 4}},
+      {{"path", "/dev/pipe"}, {"type", "p"}}};
+  const Outcome outcome = b.run(
+      "for d in null zero full random urandom tty; do [ -c /dev/$d ] || echo no $d; done; stat -c '%a %u %g %t %T' "
+      "/dev/mine; [ -p /dev/pipe ] && echo pipe;"
+      "for l in fd stdin ptmx; do readlink /dev/$l; done; ls -d /dev/shm; head -c 3 /dev/zero | wc -c");
   EXPECT_THAT(outcome.out, HasSubstr("640 3 4 1 5\npipe\n/proc/self/fd\n/proc/self/fd/0\npts/ptmx\n")) << outcome.err;
   EXPECT_THAT(outcome.out, Not(HasSubstr("no ")));
 }
@@ -85,7 +92,9 @@ TEST(OciRoot, DevicesAreThere) {
 TEST(OciRoot, DevicesByListOfTheCgroup) {
   NEEDS_CONTAINERS();
   Bundle b;
-  b.config["linux"]["resources"]["devices"] = {{{"allow", false}, {"access", "rwm"}}, {{"allow", true}, {"type", "c"}, {"major", 1}, {"minor", 3}, {"access", "rw"}}};
+  b.config["linux"]["resources"]["devices"] = {
+      {{"allow", false}, {"access", "rwm"}},
+      {{"allow", true}, {"type", "c"}, {"major", 1}, {"minor", 3}, {"access", "rw"}}};
   b.config["linux"]["devices"] = {{{"path", "/dev/memory"}, {"type", "c"}, {"major", 1}, {"minor", 1}}};
   const Json caps = {"CAP_MKNOD", "CAP_DAC_OVERRIDE", "CAP_SYS_RAWIO"};
   for (const char* set : {"bounding", "effective", "permitted"}) b.config["process"]["capabilities"][set] = caps;
@@ -98,7 +107,9 @@ TEST(OciRoot, PropagationOfTheRoot) {
   NEEDS_CONTAINERS();
   Bundle b;
   b.config["linux"]["rootfsPropagation"] = "shared";
-  EXPECT_THAT(b.run("grep ' / / ' /proc/self/mountinfo || grep -E '^[0-9]+ [0-9]+ [0-9:]+ [^ ]+ / ' /proc/self/mountinfo").out, HasSubstr("shared:"));
+  EXPECT_THAT(
+      b.run("grep ' / / ' /proc/self/mountinfo || grep -E '^[0-9]+ [0-9]+ [0-9:]+ [^ ]+ / ' /proc/self/mountinfo").out,
+      HasSubstr("shared:"));
   b.config["linux"]["rootfsPropagation"] = "private";
   EXPECT_THAT(b.run("grep -E '^[0-9]+ [0-9]+ [0-9:]+ [^ ]+ / ' /proc/self/mountinfo").out, Not(HasSubstr("shared:")));
 }

@@ -20,7 +20,9 @@ namespace {
 using ::testing::HasSubstr;
 
 Json profile(const char* name, const char* action) {
-  return {{"defaultAction", "SCMP_ACT_ALLOW"}, {"architectures", {"SCMP_ARCH_X86_64"}}, {"syscalls", {{{"names", {name}}, {"action", action}}}}};
+  return {{"defaultAction", "SCMP_ACT_ALLOW"},
+          {"architectures", {"SCMP_ARCH_X86_64"}},
+          {"syscalls", {{{"names", {name}}, {"action", action}}}}};
 }
 
 TEST(OciSeccomp, RulesHoldWithAndWithoutNewPrivileges) {

@@ -43,7 +43,8 @@ class ConsoleSocket {
     message.msg_control = control;
     message.msg_controllen = sizeof control;
     int fd = -1;
-    if (::recvmsg(connection, &message, 0) > 0 && CMSG_FIRSTHDR(&message) != nullptr) std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+    if (::recvmsg(connection, &message, 0) > 0 && CMSG_FIRSTHDR(&message) != nullptr)
+      std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
     ::close(connection);
     return fd;
   }

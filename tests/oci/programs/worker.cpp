@@ -1,6 +1,6 @@
-// What a saved container has to get right again: memory with a checksum, a tree of processes joined by pipes, files open with and without a
-// name, a timer. `worker FILE MIB` writes "N ok" (or "N" and what is wrong) into FILE, ten lines a second.
-// `worker listen FILE PORT` and `worker talk FILE ADDRESS PORT` do the same for a TCP connection.
+// What a saved container has to get right again: memory with a checksum, a tree of processes joined by pipes, files
+// open with and without a name, a timer. `worker FILE MIB` writes "N ok" (or "N" and what is wrong) into FILE, ten
+// lines a second. `worker listen FILE PORT` and `worker talk FILE ADDRESS PORT` do the same for a TCP connection.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -43,7 +43,9 @@ void relay(int in, int out, int depth) {
   while (::read(in, &value, sizeof value) == sizeof value) {
     ++value;
     if (depth > 1) {
-      if (::write(inner[1], &value, sizeof value) != sizeof value || ::read(inner[0], &value, sizeof value) != sizeof value) break;
+      if (::write(inner[1], &value, sizeof value) != sizeof value ||
+          ::read(inner[0], &value, sizeof value) != sizeof value)
+        break;
     }
     if (::write(out, &value, sizeof value) != sizeof value) break;
   }
@@ -76,13 +78,17 @@ int work(const char* path, std::size_t mib) {
     for (int i = 0; i < 8; ++i) memory[next(seed) % memory.size()] = next(seed);
     expected = sum(memory);
     std::uint64_t value = n;
-    if (::write(down[1], &value, sizeof value) != sizeof value || ::read(up[0], &value, sizeof value) != sizeof value || value != n + depth) wrong = "pipes";
+    if (::write(down[1], &value, sizeof value) != sizeof value || ::read(up[0], &value, sizeof value) != sizeof value ||
+        value != n + depth)
+      wrong = "pipes";
     std::fwrite(&n, sizeof n, 1, nameless);
     std::fflush(nameless);
     ++written;
     if (std::ftell(nameless) != static_cast<long>(written * sizeof n)) wrong = "file without a name";
-    if (wrong != nullptr) std::fprintf(file, "%lu %s\n", static_cast<unsigned long>(n), wrong);
-    else std::fprintf(file, "%lu ok\n", static_cast<unsigned long>(n));
+    if (wrong != nullptr)
+      std::fprintf(file, "%lu %s\n", static_cast<unsigned long>(n), wrong);
+    else
+      std::fprintf(file, "%lu ok\n", static_cast<unsigned long>(n));
     std::fflush(file);
     std::uint64_t ticks = 0;
     if (::read(timer, &ticks, sizeof ticks) != sizeof ticks) return 1;
@@ -115,7 +121,8 @@ int main(int argc, char** argv) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(argv[3])));
-    if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener, 1) != 0) return 2;
+    if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener, 1) != 0)
+      return 2;
     return talk(argv[2], ::accept(listener, nullptr, nullptr), false);
   }
   if (argc == 5 && std::strcmp(argv[1], "talk") == 0) {
