@@ -45,12 +45,12 @@ export function utc(iso: string): string {
   return Number.isNaN(date.getTime()) ? iso : date.toISOString().replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC');
 }
 
-/** Today: the time of day; else the date with it. */
+/** Today: the time of day to the second; else the date and the minute. */
 export function localTime(iso: string, now = new Date()): string {
   const date = new Date(iso);
   if (Number.isNaN(date.getTime())) return iso;
-  const time = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-  if (date.toDateString() === now.toDateString()) return time;
+  if (date.toDateString() === now.toDateString()) return date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  const time = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
   const day = date.toLocaleDateString(undefined, { year: 'numeric', month: 'short', day: 'numeric' });
   return `${day}, ${time}`;
 }

@@ -12,7 +12,7 @@ import { Time } from '../ui/text';
 const spans = [[2, '2 min'], [5, '5 min'], [10, '10 min']] as const;
 
 export function Overview({ domain, detail }: { domain: Domain; detail: DomainDetail | undefined }) {
-  const [minutes, setMinutes] = useState<number>(5);
+  const [minutes, setMinutes] = useState<number>(2);
   const known = figures.value.get(domain.name);
   const common = { now: newest.value, spanMs: minutes * 60_000 };
   const limits = domain.limits ?? detail?.definition.limits ?? {};

@@ -49,7 +49,7 @@ export function DomainsPage() {
   return (
     <Page title="Domains" tools={can('createDomain') && <a class="button primary" href={pageLink('create')} aria-keyshortcuts="n">New…</a>}>
       {all && <RowHouse domains={all} />}
-      <Filters filter={filter} set={setFilter} projects={projects} shown={shown.length} total={all?.length} />
+      {(all === undefined || all.length > 0) && <Filters filter={filter} set={setFilter} projects={projects} shown={shown.length} total={all?.length} />}
       {chosen.length > 0 && <Bulk chosen={chosen} clear={() => setSelected(new Set())} />}
       {!all && domainsError.value ? <Failed what="The domains could not be listed" error={domainsError.value} retry={() => void domainsPoller.now()} />
         : !all ? <Loading what="domains" />

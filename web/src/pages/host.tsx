@@ -1,34 +1,12 @@
 // The house itself: engines and why one was chosen, memory, processors, page merging, NUMA, storage, and what could be mended.
-import { useEffect, useRef } from 'preact/hooks';
-import type { Info } from '../api/types';
+import { useEffect } from 'preact/hooks';
 import { duration, percent, size } from '../lib/format';
-import { Series } from '../lib/series';
+import { hostCpu, hostKeepMs, hostMemory } from '../state/host';
 import { info, infoError, refreshInfo } from '../state/session';
 import { Chart, Meter } from '../ui/chart';
 import { CopyButton } from '../ui/copy';
 import { Page } from '../ui/page';
 import { Failed, Loading } from '../ui/states';
-
-const keepMs = 5 * 60_000;
-
-/** Figures of the host while its page is open. */
-function useHistory(now: Info | undefined) {
-  const kept = useRef({ cpu: new Series(keepMs), memory: new Series(keepMs), busy: undefined as { time: number; ns: number } | undefined });
-  const seen = useRef<Info | undefined>(undefined);
-  if (now && now !== seen.current) {
-    seen.current = now;
-    const time = Date.now();
-    const { cpu, memory } = kept.current;
-    const before = kept.current.busy;
-    const ns = now.host.cpuBusyNs;
-    if (ns !== undefined) {
-      cpu.push(time, before && ns >= before.ns ? (ns - before.ns) / 1e6 / (time - before.time) : undefined);
-      kept.current.busy = { time, ns };
-    }
-    if (now.host.memoryTotal !== undefined) memory.push(time, now.host.memoryTotal - (now.host.memoryAvailable ?? 0));
-  }
-  return kept.current;
-}
 
 export function HostPage() {
   useEffect(() => {
@@ -37,7 +15,6 @@ export function HostPage() {
     return () => clearInterval(timer);
   }, []);
   const now = info.value;
-  const history = useHistory(now);
   if (!now) return <Page title="Host">{infoError.value ? <Failed what="The host could not be asked" error={infoError.value} retry={() => void refreshInfo()} /> : <Loading what="the host" />}</Page>;
   const { host, ksm } = now;
   const wrong = (now.checks ?? []).filter((c) => c.ok === false);
@@ -51,10 +28,10 @@ export function HostPage() {
       <section aria-labelledby="host-use">
         <h2 id="host-use">Use</h2>
         <div class="charts two">
-          {host.cpuBusyNs !== undefined && <Chart title="CPU" now={time} spanMs={keepMs} format={percent} least={0.2} limit={host.cpus} lines={[{ name: 'CPU', series: history.cpu }]} />}
-          <Chart title="Memory" now={time} spanMs={keepMs} format={size} bytes least={1 << 28} limit={host.memoryTotal} lines={[{ name: 'memory', series: history.memory }]} />
+          {host.cpuBusyNs !== undefined && <Chart title="CPU" now={time} spanMs={hostKeepMs} format={percent} least={0.2} limit={host.cpus} lines={[{ name: 'CPU', series: hostCpu }]} />}
+          <Chart title="Memory" now={time} spanMs={hostKeepMs} format={size} bytes least={1 << 28} limit={host.memoryTotal} lines={[{ name: 'memory', series: hostMemory }]} />
         </div>
-        <p>
+        <p class="below-charts">
           {host.load && <>Load <b class="number">{host.load.map((l) => l.toFixed(2)).join('  ')}</b> <span class="quiet">(1, 5, 15 minutes)</span> · </>}
           {host.memoryTotal !== undefined && <>Memory: <b class="number">{size(host.memoryAvailable)}</b> of {size(host.memoryTotal)} available</>}
         </p>

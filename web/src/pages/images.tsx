@@ -25,7 +25,7 @@ export function ImagesPage() {
         what="image" many="images" loaded={loaded} nameOf={(i) => i.name}
         columns={[
           { head: 'Name', cell: (i) => <>{i.name}<span class="under"><code title={i.id}>{i.id.replace(/^sha256:/, '').slice(0, 12)}</code></span></> },
-          { head: 'Kind', cell: (i) => i.kind },
+          { head: 'Kind', cell: (i) => i.kind, class: 'col-mid' },
           { head: 'Size', cell: (i) => size(i.size), class: 'number' },
           { head: 'Made', cell: (i) => <Time at={i.created} />, class: 'col-wide' },
           { head: 'Used by', cell: (i) => <UsedBy names={i.usedBy} />, class: 'col-wide' },

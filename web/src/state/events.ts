@@ -3,7 +3,7 @@
 import { signal } from '@preact/signals';
 import { stream } from '../api/client';
 import type { Event } from '../api/types';
-import { backoff, EventParser } from '../lib/sse';
+import { backoff, EventParser, type ServerEvent } from '../lib/sse';
 import { domainsPoller } from './domains';
 import { operationsPoller } from './operations';
 
@@ -18,13 +18,24 @@ let abort: AbortController | undefined;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let tries = 0;
 
-function heard(event: Event): void {
-  if (event.id <= last) return;
-  last = event.id;
-  events.value = [...events.value.slice(-(kept - 1)), event];
-  if (event.kind === 'operation') void operationsPoller.now();
-  else if (['image', 'network', 'volume'].includes(event.kind)) objectsChanged.value++;
-  else void domainsPoller.now();
+function heard(messages: readonly ServerEvent[]): void {
+  const fresh: Event[] = [];
+  for (const message of messages) {
+    try {
+      const event = JSON.parse(message.data) as Event;
+      if (event.id <= last) continue;
+      last = event.id;
+      fresh.push(event);
+    } catch {
+      // A message that is no event of ours is not worth losing the stream for.
+    }
+  }
+  if (fresh.length === 0) return;
+  events.value = [...events.value, ...fresh].slice(-kept);
+  const objects = ['image', 'network', 'volume'];
+  if (fresh.some((e) => e.kind === 'operation')) void operationsPoller.now();
+  if (fresh.some((e) => objects.includes(e.kind))) objectsChanged.value++;
+  if (fresh.some((e) => e.kind !== 'operation' && !objects.includes(e.kind))) void domainsPoller.now();
 }
 
 async function connect(): Promise<void> {
@@ -40,13 +51,7 @@ async function connect(): Promise<void> {
     await stream(last > 0 ? '/events' : '/events?since=0', mine.signal, (text) => {
       feed.value = 'live';
       tries = 0;
-      for (const message of parser.push(text)) {
-        try {
-          heard(JSON.parse(message.data) as Event);
-        } catch {
-          // A message that is no event of ours is not worth losing the stream for.
-        }
-      }
+      heard(parser.push(text));
     }, extra);
   } catch {
     // Told by the state of the feed; errors of requests that people made are told elsewhere.

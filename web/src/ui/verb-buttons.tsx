@@ -18,7 +18,8 @@ export function VerbButtons({ domain, after, extra = [], shown = 1 }: { domain: 
   const verbs = allowedVerbs(domain);
   if (verbs.length === 0) return null;
   const first = verbs.slice(0, shown);
-  const items: Item[] = [...extra, ...verbs.filter((v) => !first.includes(v)).map((v) => ({ label: verbLabel[v], danger: v === 'delete' || v === 'kill', run: () => choose(v, domain, after) }))];
+  // In a narrow window the menu is all there is: it has every verb.
+  const items: Item[] = [...extra, ...verbs.map((v) => ({ label: verbLabel[v], danger: v === 'delete' || v === 'kill', run: () => choose(v, domain, after) }))];
   return (
     <span class="verbs">
       {first.map((v) => (

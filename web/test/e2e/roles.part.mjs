@@ -53,6 +53,17 @@ test('an administrator makes a token whose secret is shown once, and withdraws i
   });
 });
 
+test('a server that asks for no token is entered straight away, terminals too', onlyMock, async () => {
+  await withPage({}, async (visit) => {
+    const { page, url, mock } = visit;
+    mock.context.open = { name: 'socket', role: 'admin' };
+    await page.goto(url);
+    await page.getByText('socket admin').waitFor();
+    await page.goto(`${url}#/domains/vpn/terminal`);
+    await page.getByText('connected').waitFor();
+  });
+});
+
 test('a wrong token is told, and one that was withdrawn leads back to the door', onlyMock, async () => {
   await withPage({}, async (visit) => {
     const { page, url, world } = visit;

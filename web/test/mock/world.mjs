@@ -113,7 +113,7 @@ export class World extends EventEmitter {
   operate(kind, target, ms, end, { cancellable = false, messages = [] } = {}) {
     const operation = { id: `op-${this.operations.length + 1}-${hex(this.random, 4)}`, kind, ...(target ? { target } : {}), state: 'running', started: new Date().toISOString(), cancellable, ...(cancellable ? { progress: 0 } : {}) };
     this.operations.unshift(operation);
-    const length = this.fast ? Math.min(ms, 1500) : ms;
+    const length = this.fast ? Math.min(ms, 600) : ms;
     const begun = Date.now();
     const finish = (state, more = {}) => {
       clearInterval(operation.timer);
@@ -146,7 +146,7 @@ export class World extends EventEmitter {
 
 function image(name, kind, size) {
   let id = 'sha256:';
-  for (let i = 0; id.length < 71; ++i) id += ((name.charCodeAt(i % name.length) * (i + 7)) % 251).toString(16).padStart(2, '0');
+  for (let i = 0; id.length < 71; ++i) id += ((name.charCodeAt((i * 5 + name.length) % name.length) * (i + 7) + name.length * 31) % 251).toString(16).padStart(2, '0');
   return { id: id.slice(0, 71), name, kind, size: Math.round(size), created: ago(86400 * 20) };
 }
 
