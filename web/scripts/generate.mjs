@@ -18,9 +18,13 @@ function writeIfChanged(name, content) {
 }
 
 const roles = {};
+// Operations on the host itself, refused to callers who are confined to projects.
+const ofHost = [];
 for (const path of Object.values(document.paths)) {
   for (const operation of Object.values(path)) {
-    if (operation.operationId) roles[operation.operationId] = operation['x-role'];
+    if (!operation.operationId) continue;
+    roles[operation.operationId] = operation['x-role'];
+    if (operation['x-scope'] === 'host') ofHost.push(operation.operationId);
   }
 }
 const { maxLength, pattern } = document.components.schemas.Name;
@@ -33,6 +37,7 @@ writeIfChanged(
   `// Generated from src/api/openapi.yaml.
 export const roleOf = ${JSON.stringify(roles, null, 2)} as const;
 export type OperationId = keyof typeof roleOf;
+export const ofHost: readonly OperationId[] = ${JSON.stringify(ofHost)};
 export const namePattern = new RegExp(${JSON.stringify(pattern)});
 export const nameMaxLength = ${maxLength};
 export const restartPolicies = ${JSON.stringify(schemas.Restart.properties.policy.enum)} as const;

@@ -11,7 +11,7 @@ import { operations, submit } from '../state/operations';
 import { domainsPoller } from '../state/domains';
 import { go, route } from '../state/route';
 import { tell } from '../state/notices';
-import { can } from '../state/session';
+import { can, confined, role } from '../state/session';
 import { AreaField, Check, focusFirstError, SelectField, TextField } from '../ui/field';
 import { useLoad } from '../ui/hooks';
 import { Page } from '../ui/page';
@@ -127,7 +127,7 @@ export function CreatePage() {
             <Check label="A terminal" {...flag('terminal')} />
             <Check label="A whole system: boot the image’s own init" {...flag('system')} />
             <Check label="Root is read-only" {...flag('readOnly')} />
-            <Check label="Privileged" {...flag('privileged')} hint="Takes most walls away. Only for what you trust as you trust root." />
+            {role.value === 'admin' && !confined.value && <Check label="Privileged" {...flag('privileged')} hint="Takes most walls away. Only for what you trust as you trust root." />}
           </div>}
         </Fold>
         {!container && <Fold title="Machine" open={Boolean(errors.engine || errors.userData || errors.append || errors.sshKeys)}>

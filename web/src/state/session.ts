@@ -4,7 +4,7 @@ import { computed, signal } from '@preact/signals';
 import { api, isToken, listeners, setToken, take } from '../api/client';
 import { ApiError, asApiError } from '../api/problem';
 import type { Info, Role } from '../api/types';
-import { roleOf, type OperationId } from '../generated/contract';
+import { ofHost, roleOf, type OperationId } from '../generated/contract';
 
 const key = 'nagaya.token';
 const rank: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
@@ -18,9 +18,12 @@ export const offlineSince = signal<number | undefined>(undefined);
 
 export const role = computed<Role>(() => info.value?.caller?.role ?? 'viewer');
 
-/** Whether the caller's role is enough; the server decides all the same. */
+/** Whether the caller sees only some projects. */
+export const confined = computed(() => (info.value?.caller?.projects?.length ?? 0) > 0);
+
+/** Whether the caller's role and projects are enough; the server decides all the same. */
 export function can(operation: OperationId): boolean {
-  return rank[role.value] >= rank[roleOf[operation]];
+  return rank[role.value] >= rank[roleOf[operation]] && !(confined.value && ofHost.includes(operation));
 }
 
 listeners.reached = (ok) => {

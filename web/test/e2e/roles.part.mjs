@@ -1,6 +1,7 @@
 // Who may do what: a viewer sees nothing that would be refused, and is never refused anything.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { findOperation } from '../contract.mjs';
 import { enter, onlyMock, snap, until, withPage } from './harness.mjs';
 
 test('a viewer sees no verbs, and only its projects', onlyMock, async () => {
@@ -25,6 +26,23 @@ test('a viewer sees no verbs, and only its projects', onlyMock, async () => {
     await page.keyboard.press('n');
     assert.equal(await page.getByRole('button', { name: 'Make' }).count(), 0);
     assert.deepEqual(refused, []);
+  });
+});
+
+test('an operator of one project sees its domains, and no verbs for the host', onlyMock, async () => {
+  const ofHost = (method, path) => findOperation(method, path).operation['x-scope'] === 'host';
+  await withPage({ token: 'shop-token' }, async (visit) => {
+    const { page, url } = visit;
+    await enter(visit);
+    await page.getByRole('button', { name: 'Stop db' }).waitFor();
+    assert.equal(await page.getByRole('link', { name: 'vpn', exact: true }).count(), 0);
+    await page.goto(`${url}#/networks`);
+    await page.getByRole('rowheader', { name: 'office' }).waitFor();
+    assert.equal(await page.getByRole('button', { name: 'New…' }).count(), ofHost('POST', '/v1/networks') ? 0 : 1);
+    assert.equal(await page.getByRole('button', { name: /^Delete/ }).count() === 0, ofHost('DELETE', '/v1/networks/x'));
+    await page.goto(`${url}#/create?kind=container`);
+    await page.getByLabel('Image', { exact: true }).waitFor();
+    assert.equal(await page.getByLabel('Privileged').count(), 0);
   });
 });
 

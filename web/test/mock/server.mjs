@@ -87,6 +87,7 @@ async function serveApi(context, url, request, response) {
   const secret = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
   const caller = world.tokens.find((t) => t.secret === secret && !(t.expires && Date.parse(t.expires) < Date.now())) ?? context.open;
   if (!caller) throw new Problem(401, 'Who are you?', 'a token is needed');
+  if (caller.projects && found.operation['x-scope'] === 'host') throw new Problem(403, 'Not allowed', 'this is for callers who see the whole host');
   if (rank[caller.role] < rank[found.role]) throw new Problem(403, 'Not allowed', `this needs the role ${found.role}`);
 
   const body = await readBody(request);

@@ -34,6 +34,7 @@ export class World extends EventEmitter {
       { name: 'ada', role: 'admin', created: ago(86400 * 90), secret: 'admin-token' },
       { name: 'otto', role: 'operator', created: ago(86400 * 30), expires: ago(-86400 * 60), secret: 'operator-token' },
       { name: 'vera', role: 'viewer', projects: ['default', 'shop'], created: ago(86400 * 3), secret: 'viewer-token' },
+      { name: 'shopkeeper', role: 'operator', projects: ['shop'], created: ago(86400 * 5), secret: 'shop-token' },
       { name: 'old-ci', role: 'operator', created: ago(86400 * 200), expires: ago(86400 * 20), secret: 'expired-token-1' },
     ];
   }
