@@ -28,7 +28,7 @@ function(nagaya_system_test name filter seconds)
   add_test(NAME system.${name} COMMAND system_test --gtest_filter=${filter})
   set_tests_properties(system.${name} PROPERTIES
     LABELS "guest;${ARGN}" TIMEOUT ${seconds}
-    ENVIRONMENT "NAGAYA=$<TARGET_FILE:nagaya>;NAGAYA_SMALL_GUESTS=${CMAKE_CURRENT_BINARY_DIR}/guests;NAGAYA_DEBIAN=${NAGAYA_DEBIAN_GUESTS};NAGAYA_PROGRAMS=${NAGAYA_PROGRAMS}")
+    ENVIRONMENT "NAGAYA=$<TARGET_FILE:nagaya>;NAGAYA_SMALL_GUESTS=${CMAKE_CURRENT_BINARY_DIR}/guests;NAGAYA_DEBIAN=${NAGAYA_DEBIAN_GUESTS};NAGAYA_PROGRAMS=${NAGAYA_PROGRAMS};NAGAYA_JAIL=strict")
   if("slow" IN_LIST ARGN)
     set_tests_properties(system.${name} PROPERTIES FIXTURES_REQUIRED debian)
   endif()

@@ -47,7 +47,25 @@ struct BootFiles {
   std::vector<std::string> modules;
 };
 
-/// Reads the files; none may be larger than `limit` bytes (the guest's RAM: what is larger cannot be loaded).
+/// The files of a boot, held open: a guest that restarts gets the same ones again, wherever their names lead by then.
+class OpenBootFiles {
+ public:
+  static Result<OpenBootFiles> open(const BootFiles& files);
+  OpenBootFiles();
+  OpenBootFiles(OpenBootFiles&&) noexcept;
+  OpenBootFiles& operator=(OpenBootFiles&&) noexcept;
+  ~OpenBootFiles();
+  /// Reads them from their beginnings; none may be larger than `limit` bytes (the guest's RAM: what is larger cannot be
+  /// loaded). A pipe can be read once.
+  [[nodiscard]] Result<BootSource> read(u64 limit) const;
+
+ private:
+  struct File;
+  std::string cmdline_;
+  std::vector<File> files_;  // kernel, initrd or none, modules
+};
+
+/// Opens and reads them at once.
 Result<BootSource> read_boot_source(const BootFiles& files, u64 limit);
 
 struct BootConfig {

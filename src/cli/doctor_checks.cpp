@@ -98,6 +98,23 @@ void engines(const HostView& host, std::vector<Finding>& out) {
   }
 }
 
+/// What stands between a guest that takes over its machine's process and the host.
+void jail(const HostView& host, std::vector<Finding>& out) {
+  const auto probe = nlohmann::json::parse(host.engine_probe(), nullptr, false);
+  if (!probe.is_object() || !probe.contains("jail") || !probe["jail"].is_object()) return;
+  std::vector<std::string> lacks;
+  for (const auto& line : probe["jail"].value("lacks", nlohmann::json::array())) {
+    if (line.is_string()) lacks.push_back(line.get<std::string>());
+  }
+  if (lacks.empty()) {
+    out.push_back({"jail", Health::ok, false, "a machine's process has no file, no network, no capability and few system calls", {}});
+    return;
+  }
+  const bool namespaces = host.user_namespace_error() == 0;
+  out.push_back({"jail", Health::limited, false, fmt::format("a machine's process lacks layers of its jail: {}", fmt::join(lacks, "; ")),
+                 namespaces ? "none from here: whoever runs this host or container forbids it" : "allow user namespaces, see below"});
+}
+
 void clock(const HostView& host, std::vector<Finding>& out) {
   std::string flags = " " + line_value(host.text("/proc/cpuinfo").value_or(""), "flags") + " ";
   std::string source = host.text("/sys/devices/system/clocksource/clocksource0/current_clocksource").value_or("unknown");
@@ -267,6 +284,7 @@ void networks(const HostView& host, std::vector<Finding>& out) {
 std::vector<Finding> examine_host(const HostView& host) {
   std::vector<Finding> out;
   engines(host, out);
+  jail(host, out);
   clock(host, out);
   memory(host, out);
   containers(host, out);

@@ -37,7 +37,7 @@ class PaperHost : public HostView {
   std::set<std::string> lacks;
   std::string nftables;
   CriuView saver{"/usr/sbin/criu", "4.1.1", "", {}};
-  std::string probe = R"({"kvm":{"verdict":"fast","line":"fine"},"auto":{"engine":"kvm","reason":"it is fast"}})";
+  std::string probe = R"({"kvm":{"verdict":"fast","line":"fine"},"auto":{"engine":"kvm","reason":"it is fast"},"jail":{"lacks":[]}})";
 
  private:
   std::filesystem::path root_;
@@ -72,6 +72,16 @@ class Doctor : public ::testing::Test {
   }
   PaperHost host_;
 };
+
+TEST_F(Doctor, LayersThatAJailLacksAreNamed) {
+  EXPECT_EQ(finding("jail").health, Health::ok);
+  host_.probe = R"({"jail":{"lacks":["no network namespace: Operation not permitted","no user namespace: No space left on device"]}})";
+  EXPECT_EQ(finding("jail").health, Health::limited);
+  EXPECT_THAT(finding("jail").detail, HasSubstr("no network namespace: Operation not permitted; no user namespace"));
+  EXPECT_THAT(finding("jail").mend, HasSubstr("none from here"));
+  host_.namespace_error = EPERM;
+  EXPECT_THAT(finding("jail").mend, HasSubstr("user namespaces"));
+}
 
 TEST_F(Doctor, NothingToMendOnAGoodHost) {
   for (const Finding& finding : examine_host(host_)) {

@@ -4,11 +4,14 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 
+#include "cli/signal_save.hpp"
+#include "domain/machine_control.hpp"
 #include "host/fd.hpp"
 #include "host/signal.hpp"
 #include "host/terminal_mode.hpp"
@@ -20,6 +23,7 @@ namespace {
 
 // Descriptors the machine's process gets beside 0, 1, 2.
 constexpr int config_fd = 3, status_fd = 4;
+constexpr int first_given_fd = 5;
 
 std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
@@ -30,8 +34,15 @@ Result<host::Fd> as_file(const std::string& text) {
   return file;
 }
 
+// What came of a save by signal.
+void go_on_saving(SignalSave& save, bool quiet) {
+  const auto line = save.proceed();
+  if (!line) return complain(line.error());
+  if (*line && !quiet) std::fprintf(stderr, "nagaya: %s\n", (*line)->c_str());
+}
+
 // Passes signals on until the child has ended. Gives the first signal that asked for the end, or 0.
-int relay_signals(const host::Process& child, const host::SignalFd& signals) {
+int relay_signals(const host::Process& child, const host::SignalFd& signals, SignalSave& save, bool quiet) {
   using Clock = std::chrono::steady_clock;
   constexpr auto patience = std::chrono::seconds(5);
   int ended_by = 0;
@@ -43,12 +54,14 @@ int relay_signals(const host::Process& child, const host::SignalFd& signals) {
       if (left <= 0) child.send(SIGKILL);
       timeout = left <= 0 ? 1000 : static_cast<int>(left) + 1;
     }
-    pollfd watched[] = {{child.fd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
-    if (::poll(watched, 2, timeout) < 0 && errno != EINTR) return ended_by;
+    pollfd watched[] = {{child.fd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}, {save.fd(), POLLIN, 0}};
+    if (::poll(watched, 3, timeout) < 0 && errno != EINTR) return ended_by;
+    // First: a machine that ends with its save has answered before.
+    if (watched[2].revents != 0) go_on_saving(save, quiet);
     if (watched[0].revents != 0) return ended_by;
     while (int signal = signals.next()) {
       if (signal == SIGUSR1) {
-        child.send(SIGUSR1);
+        if (auto begun = save.begin(); !begun) complain(begun.error());
       } else if (ended_by == 0) {
         // The first asks; a machine that does not answer is killed after a while, or at once when asked again.
         ended_by = signal;
@@ -97,12 +110,17 @@ Result<std::string> helper_path(const std::string& name) {
 
 int start_failure_code(const Error& error) { return error.code == ENOENT ? 127 : 126; }
 
-Result<int> run_machine(const proto::VmConfig& config, const LaunchOptions& launch) {
+Result<int> run_machine(const proto::VmConfig& wanted, const LaunchOptions& launch) {
   auto program = vmm_path();
   if (!program) {
     complain(program.error());
     return start_failure_code(program.error());
   }
+  TRY_ASSIGN(SignalSave save, SignalSave::create(wanted.save_file, wanted.save_then_exit));
+  host::Fd save_end = save.take_other_end();
+  proto::VmConfig config = wanted;
+  config.save_file.clear();
+  config.save_then_exit = false;
   TRY_ASSIGN(host::Fd config_file, as_file(config.to_json()));
   TRY_ASSIGN(auto status_pipe, host::Fd::pipe());
   TRY_ASSIGN(host::SignalFd signals, host::SignalFd::create({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1}));
@@ -112,11 +130,14 @@ Result<int> run_machine(const proto::VmConfig& config, const LaunchOptions& laun
       .program = *program,
       .args = {"--config-fd", std::to_string(config_fd), "--status-fd", std::to_string(status_fd)},
       .fds = {{config_file.get(), config_fd}, {status_pipe.second.get(), status_fd}},
-      .blocked = {SIGUSR1},
       // Should we be killed, it still ends in order and gives the terminal back.
       .death_signal = SIGTERM,
   };
+  int control_fd = first_given_fd;
+  for (const host::ChildFd& given : launch.fds) control_fd = std::max(control_fd, given.theirs + 1);
   options.fds.insert(options.fds.end(), launch.fds.begin(), launch.fds.end());
+  options.fds.push_back({save_end.get(), control_fd});
+  options.args.insert(options.args.end(), {"--control-fd", std::to_string(control_fd)});
   if (launch.quiet) options.args.push_back("--quiet");
   auto child = host::Process::spawn(options);
   if (!child) {
@@ -124,9 +145,11 @@ Result<int> run_machine(const proto::VmConfig& config, const LaunchOptions& laun
     return start_failure_code(child.error());
   }
   status_pipe.second.reset();
+  save_end.reset();
 
-  int ended_by = relay_signals(*child, signals);
+  int ended_by = relay_signals(*child, signals, save, launch.quiet);
   TRY_ASSIGN(host::ExitStatus status, child->wait());
+  domain::remove_sockets(config);
   terminal.restore();
   std::string told;
   if (auto line = host::read_all(status_pipe.first.get(), 64 * KiB, "the machine's outcome")) told.assign(line->begin(), line->end());

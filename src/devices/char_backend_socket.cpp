@@ -7,6 +7,7 @@
 
 #include "devices/char_backend.hpp"
 #include "devices/stream_backend.hpp"
+#include "host/apart.hpp"
 
 namespace nagaya::devices {
 namespace {
@@ -33,7 +34,7 @@ class SocketBackend final : public CharBackend {
     stream_.reset();
     // Only what is still ours: someone else may listen at that path by now.
     struct stat info {};
-    if (inode_ != 0 && ::stat(path_.c_str(), &info) == 0 && info.st_ino == inode_) (void)::unlink(path_.c_str());
+    if (inode_ != 0 && host::paths_lead_anywhere() && ::stat(path_.c_str(), &info) == 0 && info.st_ino == inode_) (void)::unlink(path_.c_str());
   }
 
   std::size_t write(std::span<const u8> data) override { return stream_->write(data); }

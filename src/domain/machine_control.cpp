@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <thread>
+
+#include "host/new_file.hpp"
 
 namespace nagaya::domain {
 namespace {
@@ -24,15 +27,15 @@ bool ended_within(const MachineStore& store, const Machine& machine, millisecond
   return true;
 }
 
-}  // namespace
-
-Result<proto::VmAnswer> command_machine(const Machine& machine, const proto::VmCommand& command, unsigned timeout_ms) {
+/// One command, with an open file unless `file` is -1, and its answer.
+Result<proto::VmAnswer> ask(const Machine& machine, const proto::VmCommand& command, int file, unsigned timeout_ms) {
   const std::string what = fmt::format("machine '{}'", machine.spec.name);
   auto socket = host::Fd::connect_unix(machine.places.control());
   if (!socket) {
     return fail(what, "it does not run, or is just starting or ending", fmt::format("'nagaya start {}' starts it", machine.spec.name));
   }
-  TRY(host::write_all(socket->get(), command.to_json() + "\n"));
+  const std::string text = command.to_json() + "\n";
+  TRY(file < 0 ? host::write_all(socket->get(), text) : host::send_with_file(socket->get(), text, file));
   const auto end = Clock::now() + milliseconds(timeout_ms);
   std::string line;
   while (line.find('\n') == std::string::npos) {
@@ -51,6 +54,37 @@ Result<proto::VmAnswer> command_machine(const Machine& machine, const proto::VmC
   TRY_ASSIGN(auto answer, proto::VmAnswer::from_json(line.substr(0, line.find('\n'))));
   if (!answer.ok) return fail(what, answer.error);
   return answer;
+}
+
+void remove_socket(const std::string& path) {
+  struct stat info {};
+  if (path.empty() || ::lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return;
+  // Another process may listen there by now.
+  if (auto other = host::Fd::connect_unix(path); !other && other.error().code == ECONNREFUSED) ::unlink(path.c_str());
+}
+
+}  // namespace
+
+Result<proto::VmAnswer> command_machine(const Machine& machine, const proto::VmCommand& command, unsigned timeout_ms) {
+  return ask(machine, command, -1, timeout_ms);
+}
+
+Result<> save_machine(const Machine& machine, const std::string& path, bool then_exit, unsigned timeout_ms) {
+  TRY_ASSIGN(auto file, host::NewFile::create(path));
+  TRY(ask(machine, {.verb = proto::VmCommand::Verb::save, .file = path, .then_exit = then_exit}, file.fd(), timeout_ms));
+  return file.commit();
+}
+
+void remove_sockets(const proto::VmConfig& config) {
+  using Type = proto::CharConfig::Type;
+  remove_socket(config.control);
+  if (config.vsock) remove_socket(config.vsock->path);
+  for (const auto& port : config.serial) {
+    if (port.type == Type::socket) remove_socket(port.path);
+  }
+  for (const auto& port : config.consoles) {
+    if (port.where.type == Type::socket) remove_socket(port.where.path);
+  }
 }
 
 Result<> stop_machine(const MachineStore& store, const Machine& machine, unsigned seconds) {

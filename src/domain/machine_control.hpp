@@ -3,11 +3,19 @@
 #include "base/result.hpp"
 #include "domain/machine_store.hpp"
 #include "proto/vm_command.hpp"
+#include "proto/vm_config.hpp"
 
 namespace nagaya::domain {
 
 /// Sends one command and waits at most `timeout_ms` for the answer; an answer that is not ok is an error.
 [[nodiscard]] Result<proto::VmAnswer> command_machine(const Machine& machine, const proto::VmCommand& command, unsigned timeout_ms = 10'000);
+
+/// Saves the machine to a file at `path`, which is there when it is complete, or as it was before. With `then_exit` the machine
+/// ends. The machine's process is given the open file: it reaches none by itself.
+[[nodiscard]] Result<> save_machine(const Machine& machine, const std::string& path, bool then_exit, unsigned timeout_ms = 600'000);
+
+/// Removes the sockets of a machine whose process has ended, which could not do so from its jail; also after it was killed.
+void remove_sockets(const proto::VmConfig& config);
 
 /// Presses the power button, waits up to `seconds`, then ends the machine's process. Returns when it has ended.
 [[nodiscard]] Result<> stop_machine(const MachineStore& store, const Machine& machine, unsigned seconds);

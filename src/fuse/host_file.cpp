@@ -10,6 +10,8 @@
 #include <array>
 #include <cerrno>
 
+#include "host/apart.hpp"
+
 namespace nagaya::fuse {
 namespace {
 
@@ -27,7 +29,7 @@ Opened open_beneath(int folder, const char* path, int flags, mode_t mode) {
 
 Result<HostFile> HostFile::create() {
   HostFile out;
-  TRY_ASSIGN(out.proc_, host::Fd::open("/proc/self/fd", O_PATH | O_DIRECTORY));
+  TRY_ASSIGN(out.proc_, host::open_folder_apart("/proc/self/fd"));
   struct statfs info{};
   if (::fstatfs(out.proc_.get(), &info) != 0 || info.f_type != PROC_SUPER_MAGIC) {
     return fail("cannot share a folder", "/proc is not the kernel's process file system", "mount it: mount -t proc proc /proc");

@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "fuse/session.hpp"
+#include "host/apart.hpp"
 
 namespace nagaya::fuse {
 namespace {
@@ -166,7 +167,7 @@ Result<std::unique_ptr<Server>> Server::open(const ServerConfig& config) {
   auto session = std::make_unique<Session>(config.descriptors);
   TRY_ASSIGN(session->files, HostFile::create());
   auto root = std::make_shared<Node>();
-  TRY_ASSIGN(root->fd, host::Fd::open(config.path, O_PATH | O_DIRECTORY));
+  TRY_ASSIGN(root->fd, host::open_folder_apart(config.path));
   struct stat attributes{};
   if (::fstat(root->fd.get(), &attributes) != 0) return fail_errno(fmt::format("cannot share '{}'", config.path));
   root->id = FUSE_ROOT_ID;

@@ -15,6 +15,7 @@
 #include "bus/resources.hpp"
 #include "engine/engine.hpp"
 #include "machine/clock.hpp"
+#include "machine/net_links.hpp"
 #include "memory/guest_memory.hpp"
 #include "proto/vm_config.hpp"
 
@@ -29,6 +30,7 @@ class Balloon;
 class Blk;
 class Console;
 class Net;
+class Vsock;
 }
 
 namespace nagaya::machine {
@@ -85,6 +87,8 @@ struct Board {
   chipset::Pm* pm = nullptr;  ///< the power button is there
   virtio::Console* console = nullptr;
   virtio::Balloon* balloon = nullptr;
+  virtio::Vsock* vsock = nullptr;
+  NetLinks links;                  ///< of the cards not yet built
   std::vector<virtio::Net*> nets;  ///< network cards, in the configuration's order
 
   [[nodiscard]] bus::IrqLine line(unsigned gsi) { return bus::IrqLine(irqs, gsi); }

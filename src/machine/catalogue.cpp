@@ -17,8 +17,7 @@
 #include "devices/serial.hpp"
 #include "machine/board.hpp"
 #include "machine/fw_cfg_items.hpp"
-#include "net/link.hpp"
-#include "net/tap.hpp"
+#include "net/mac.hpp"
 #include "virtio/balloon/balloon.hpp"
 #include "virtio/blk/blk.hpp"
 #include "virtio/console/console.hpp"
@@ -173,28 +172,16 @@ Result<> build_pmems(Slot s) {
   return {};
 }
 
-Result<std::vector<std::unique_ptr<net::Link>>> open_links(const proto::NetConfig& wanted) {
-  if (!wanted.tap.empty()) return net::open_tap(wanted.tap, wanted.queues);
-  std::vector<std::unique_ptr<net::Link>> links;
-  if (!wanted.socket.empty()) {
-    TRY_ASSIGN(auto link, net::connect_link(wanted.socket));
-    links.push_back(std::move(link));
-  } else if (wanted.fd >= 0) {
-    TRY_ASSIGN(auto link, net::adopt_link(host::Fd(wanted.fd)));
-    links.push_back(std::move(link));
-  } else {
-    return fail("a network card of the saved machine has no link here", {}, "give it one: a descriptor, a socket or a tap");
-  }
-  return links;
-}
-
 Result<> build_nets(Slot s) {
   for (unsigned i = 0; i < s.config.nets.size(); ++i) {
     const proto::NetConfig& wanted = s.config.nets[i];
-    TRY_ASSIGN(auto links, open_links(wanted));
+    // Machines in tests have them opened here.
+    if (s.board.links.size() <= i) {
+      TRY_ASSIGN(s.board.links, open_net_links(s.config));
+    }
     const auto mac = wanted.mac.empty() ? net::mac_of_name(s.config.name, i) : net::parse_mac(wanted.mac);
     if (!mac) return fail(fmt::format("MAC address '{}'", wanted.mac), "it must be six bytes like 52:54:00:12:34:56");
-    TRY_ASSIGN(auto card, virtio::Net::create(fmt::format("net{}", i), s.board.memory, std::move(links),
+    TRY_ASSIGN(auto card, virtio::Net::create(fmt::format("net{}", i), s.board.memory, std::move(s.board.links[i]),
                                               {.mac = *mac,
                                                .mtu = static_cast<u16>(wanted.mtu),
                                                .rate_in = wanted.rate_in,
@@ -219,6 +206,7 @@ Result<> build_console(Slot s) {
 Result<> build_vsock(Slot s) {
   const proto::VsockConfig& wanted = *s.config.vsock;
   TRY_ASSIGN(auto vsock, virtio::Vsock::create("vsock0", s.board.memory, {.cid = wanted.cid, .path = wanted.path}));
+  s.board.vsock = vsock.get();
   return add_virtio(s, std::move(vsock));
 }
 

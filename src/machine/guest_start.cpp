@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "base/log.hpp"
-#include "boot/boot.hpp"
 #include "host/fd.hpp"
 #include "x86/pc_layout.hpp"
 
@@ -61,11 +60,16 @@ Result<> map_firmware(memory::GuestMemory& memory, const std::string& path) {
   return memory.add_rom(Gpa(pc::firmware_end - image.size()), image);
 }
 
-Result<GuestStart> load_guest(memory::GuestMemory& memory, const proto::VmConfig& config) {
+Result<boot::OpenBootFiles> open_boot_files(const proto::VmConfig& config) {
+  if (!config.firmware.empty()) return {};
+  return boot::OpenBootFiles::open({config.kernel, config.initrd, config.append, config.modules});
+}
+
+Result<GuestStart> load_guest(memory::GuestMemory& memory, const proto::VmConfig& config, const Result<boot::OpenBootFiles>& files) {
   if (!config.firmware.empty()) return start_firmware(memory);
   boot::BootConfig boot;
-  TRY_ASSIGN(boot.source, boot::read_boot_source({config.kernel, config.initrd, config.append, config.modules},
-                                                 memory.ram_size()));
+  if (!files) return std::unexpected(files.error());
+  TRY_ASSIGN(boot.source, files->read(memory.ram_size()));
   TRY_ASSIGN(boot.protocol, protocol_of(config.protocol));
   boot.decompress_in_guest = config.decompress_in_guest;
   boot.memory_is_zero = true;

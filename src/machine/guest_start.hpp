@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/result.hpp"
+#include "boot/boot.hpp"
 #include "boot/platform.hpp"
 #include "memory/guest_memory.hpp"
 #include "proto/vm_config.hpp"
@@ -20,7 +21,9 @@ struct GuestStart {
 
 /// Maps the firmware image as ROM below 4 GiB. Once per machine.
 Result<> map_firmware(memory::GuestMemory& memory, const std::string& path);
+/// The files that load_guest() reads, every time anew; none with a firmware.
+Result<boot::OpenBootFiles> open_boot_files(const proto::VmConfig& config);
 /// Loads memory that reads as zeros. Errors name the file.
-Result<GuestStart> load_guest(memory::GuestMemory& memory, const proto::VmConfig& config);
+Result<GuestStart> load_guest(memory::GuestMemory& memory, const proto::VmConfig& config, const Result<boot::OpenBootFiles>& files);
 
 }  // namespace nagaya::machine

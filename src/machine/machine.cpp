@@ -11,6 +11,7 @@
 #include "machine/saved_machine.hpp"
 #include "virtio/balloon/balloon.hpp"
 #include "virtio/console/console.hpp"
+#include "virtio/vsock/vsock.hpp"
 #include "x86/pc_layout.hpp"
 
 namespace nagaya::machine {
@@ -45,6 +46,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const proto::VmConfig& config, 
 Result<> Machine::build(SelectedEngine selected, const state::ArchiveReader* saved) {
   engine_line_ = std::move(selected.line);
   tsc_hz_ = host::tsc_hz();
+  boot_files_ = open_boot_files(config_);
   TRY_ASSIGN(memory_, memory::GuestMemory::create(config_.memory, x86::pc::ram_low_limit));
   if (!config_.firmware.empty()) TRY(map_firmware(*memory_, config_.firmware));
   engine_ = std::move(selected.engine);
@@ -63,6 +65,7 @@ Result<> Machine::build(SelectedEngine selected, const state::ArchiveReader* sav
                        .debug_exit = [this](u32 status) { request({Outcome::debug_exit, static_cast<int>(status)}); },
                        .disk_full = [this](std::size_t index) { disk_full(index); }};
   board_ = std::make_unique<Board>(*memory_, clock_, io_, chips_->sink(), event_paths_.get(), std::move(signals), hooks_.ends);
+  board_->links = std::move(hooks_.links);
   TRY(populate(*board_, io_, config_));
   // Devices may have brought memory along.
   std::vector<engine::MemoryRegion> regions;
@@ -96,7 +99,7 @@ std::vector<bus::Device*> Machine::devices() const {
 
 Result<> Machine::power_on() {
   memory_->zero_ram();
-  TRY_ASSIGN(auto start, load_guest(*memory_, config_));
+  TRY_ASSIGN(auto start, load_guest(*memory_, config_, boot_files_));
   start_summary_ = std::move(start.summary);
   clock_.set_now(0);
   for (unsigned id = 0; id < config_.vcpus; ++id) {
@@ -250,6 +253,10 @@ void Machine::send_nmi() {
 
 void Machine::resize_console(unsigned port, u16 columns, u16 rows) {
   if (board_->console != nullptr) board_->console->resize(port, columns, rows);
+}
+
+void Machine::connect_vsock_below(const std::string& path) {
+  if (board_->vsock != nullptr) board_->vsock->connect_below(path);
 }
 
 Result<> Machine::set_balloon(u64 keep) {

@@ -35,6 +35,7 @@ namespace nagaya::machine {
 struct MachineHooks {
   std::function<void()> notify;  ///< something happened: call handle_events(). Any thread; must not block.
   CharEnds ends{};
+  NetLinks links{};
 };
 
 class Machine {
@@ -59,8 +60,9 @@ class Machine {
   /// machine has ended and stays paused.
   [[nodiscard]] std::optional<proto::VmOutcome> handle_events();
 
-  /// Writes the machine to a new file at `path` (as one step), its disks back first; pauses around it. On error it goes on undisturbed.
-  Result<> save(const std::string& path);
+  /// Writes the machine to an empty file, its disks back first; pauses around it. `name` is what errors call the file. On error
+  /// it goes on undisturbed.
+  Result<> save(int fd, const std::string& name);
   /// Fills a machine that never ran, built for `archive`, and RAM from the file at the descriptor's position (see
   /// saved_machine.hpp). On error the machine is of no use.
   Result<> restore(const state::ArchiveReader& archive, int ram_fd);
@@ -84,6 +86,8 @@ class Machine {
   void send_nmi();
   /// The terminal of a console port has another size now.
   void resize_console(unsigned port, u16 columns, u16 rows);
+  /// From now on the guest's connections to port P of the host arrive at "<path>_P".
+  void connect_vsock_below(const std::string& path);
   /// What the guest is asked to keep of its memory, in bytes. Error when there is no balloon.
   Result<> set_balloon(u64 keep);
   /// State of the balloon and the guest's own statistics, for a person; asks the guest for fresh ones.
@@ -117,8 +121,9 @@ class Machine {
   [[nodiscard]] std::vector<bus::Device*> devices() const;
 
   const proto::VmConfig config_;
-  const MachineHooks hooks_;
+  MachineHooks hooks_;
   std::string engine_line_, start_summary_;
+  Result<boot::OpenBootFiles> boot_files_;  // an error counts when they are needed
   u64 tsc_hz_ = 0;
   bool paused_ = true;
   u64 frozen_clock_ns_ = 0;              // the engine's paravirtual clock while paused

@@ -48,14 +48,14 @@ Result<std::vector<u8>> Machine::describe() {
   return archive.finish();
 }
 
-Result<> Machine::save(const std::string& path) {
+Result<> Machine::save(int fd, const std::string& name) {
   const bool ran = !paused_;
   pause();
   Result<> result = sync_disks();
   if (!result) {
     result = std::unexpected(std::move(result.error()).within("cannot save the machine"));
   } else if (auto description = describe()) {
-    result = write_saved_machine(path, *description, [&](int fd) { return write_ram(fd, *memory_); });
+    result = write_saved_machine(fd, name, *description, [&](int file) { return write_ram(file, *memory_); });
   } else {
     result = std::unexpected(std::move(description.error()).within("cannot save the machine"));
   }

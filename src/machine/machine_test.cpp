@@ -1,5 +1,6 @@
 #include "machine/machine.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -45,6 +46,10 @@ class MachineTest : public ::testing::Test {
   ~MachineTest() override {
     ::unlink(firmware_.c_str());
     ::unlink(path("state").c_str());
+  }
+  static Result<> save(Machine& machine, const std::string& file) {
+    TRY_ASSIGN(const host::Fd fd, host::Fd::open(file, O_WRONLY | O_CREAT | O_TRUNC));
+    return machine.save(fd.get(), file);
   }
   static std::string path(const char* name) {
     return ::testing::TempDir() + "nagaya-machine-" + std::to_string(::getpid()) + "-" + name;
@@ -210,7 +215,7 @@ TEST_F(MachineTest, NonsenseToEveryPortDoesNoHarm) {
     if (machine->handle_events()) machine = make(), machine->resume();  // it may well have switched itself off
     ::usleep(1000);
   }
-  ASSERT_TRUE(machine->save(path("state")));
+  ASSERT_TRUE(save(*machine, path("state")));
 }
 
 TEST_F(MachineTest, ASavedMachineIsTheSameMachine) {
@@ -225,14 +230,14 @@ TEST_F(MachineTest, ASavedMachineIsTheSameMachine) {
   while (control_.runs < 2) ::usleep(1000);
   machine->pause();
   ASSERT_TRUE(machine->memory().write_value(Gpa(0x3ff000), u64{0x1122334455667788}));
-  ASSERT_TRUE(machine->save(path("state")));
+  ASSERT_TRUE(save(*machine, path("state")));
   const auto first = host::read_file(path("state"), GiB).value();
 
   control_.script = [](unsigned, engine::IoHandler&) {};
   auto again = restore(path("state"));
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ((*again)->memory().read_value<u64>(Gpa(0x3ff000)).value(), 0x1122334455667788u);
-  ASSERT_TRUE((*again)->save(path("state")));
+  ASSERT_TRUE(save(**again, path("state")));
   // Nothing ran in between: the file is the same to the byte.
   EXPECT_EQ(host::read_file(path("state"), GiB).value(), first);
 }
@@ -240,16 +245,17 @@ TEST_F(MachineTest, ASavedMachineIsTheSameMachine) {
 TEST_F(MachineTest, SavingElsewhereFailsAndTheMachineGoesOn) {
   auto machine = make();
   machine->resume();
-  const auto done = machine->save("/nonexistent/folder/state");
+  const host::Fd full = host::Fd::open("/dev/full", O_WRONLY).value();
+  const auto done = machine->save(full.get(), "a full disk");
   ASSERT_FALSE(done);
-  EXPECT_NE(done.error().message().find("/nonexistent/folder/state"), std::string::npos);
+  EXPECT_NE(done.error().message().find("'a full disk'"), std::string::npos);
   EXPECT_FALSE(machine->paused());
 }
 
 TEST_F(MachineTest, DamagedFilesAreRefused) {
   auto machine = make();
   ASSERT_TRUE(machine->memory().fill(Gpa(0x200000), 3 * page_size, 0xab));
-  ASSERT_TRUE(machine->save(path("state")));
+  ASSERT_TRUE(save(*machine, path("state")));
   const auto good = host::read_file(path("state"), GiB).value();
   const auto refused = [&](const std::vector<u8>& bytes) {
     ASSERT_TRUE(host::replace_file(path("state"), bytes));
@@ -271,7 +277,7 @@ TEST_F(MachineTest, DamagedFilesAreRefused) {
 
 TEST_F(MachineTest, AProcessorThatHadMoreIsRefused) {
   auto machine = make();
-  ASSERT_TRUE(machine->save(path("state")));
+  ASSERT_TRUE(save(*machine, path("state")));
   auto saved = open_saved_machine(path("state")).value();
   auto less = engine();
   for (auto& e : less.cpuid) {

@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 
-#include "base/scope.hpp"
 #include "machine/cpu_archive.hpp"
 #include "net/mac.hpp"
 
@@ -139,22 +139,18 @@ proto::VmConfig config_for_restore(const proto::VmConfig& saved, const proto::Vm
   return out;
 }
 
-Result<> write_saved_machine(const std::string& path, const std::vector<u8>& description,
-                             const std::function<Result<>(int fd)>& ram) {
-  const auto context = fmt::format("cannot save to '{}'", path);
-  const std::string temporary = path + fmt::format(".{}.tmp", ::getpid());
-  TRY_ASSIGN(const host::Fd fd, host::Fd::open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
-  ScopeExit cleanup([&] { ::unlink(temporary.c_str()); });
+Result<> write_saved_machine(int fd, const std::string& name, const std::vector<u8>& description, const std::function<Result<>(int fd)>& ram) {
+  const auto context = fmt::format("cannot save to '{}'", name);
   std::vector<u8> header(magic.begin(), magic.end());
   for (std::size_t i = 0; i < 4; ++i) header.push_back(static_cast<u8>(file_version >> (8 * i)));
   for (std::size_t i = 0; i < 8; ++i) header.push_back(static_cast<u8>(u64{description.size()} >> (8 * i)));
-  for (const auto& write : {std::function([&] { return host::write_all(fd.get(), header); }),
-                            std::function([&] { return host::write_all(fd.get(), description); }),
-                            std::function([&] { return ram(fd.get()); })}) {
+  for (const auto& write : {std::function([&] { return host::write_all(fd, header); }),
+                            std::function([&] { return host::write_all(fd, description); }),
+                            std::function([&] { return ram(fd); })}) {
     if (auto done = write(); !done) return std::unexpected(std::move(done.error()).within(context));
   }
-  if (::fsync(fd.get()) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) return fail_errno(context);
-  cleanup.release();
+  // A machine that ends after this must have come to the disk.
+  if (::fsync(fd) != 0 && errno != EINVAL && errno != EROFS) return fail_errno(context);
   return {};
 }
 

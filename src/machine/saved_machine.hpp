@@ -31,9 +31,9 @@ Result<std::vector<x86::CpuidEntry>> saved_cpuid(const state::ArchiveReader& arc
                                                  std::span<const x86::CpuidEntry> now, const std::string& engine);
 [[nodiscard]] std::string cpuid_section(unsigned id);
 
-/// Writes a file at `path` as one step: `description` is an archive, `ram` writes what follows.
-Result<> write_saved_machine(const std::string& path, const std::vector<u8>& description,
-                             const std::function<Result<>(int fd)>& ram);
+/// Writes an empty file, called `name` in errors, and has it come to the disk: `description` is an archive, `ram` writes what
+/// follows.
+Result<> write_saved_machine(int fd, const std::string& name, const std::vector<u8>& description, const std::function<Result<>(int fd)>& ram);
 
 /// The section that tells the rest.
 void put_header(state::Writer& out, const proto::VmConfig& config, const std::string& engine, u64 clock_ns,

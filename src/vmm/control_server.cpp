@@ -7,6 +7,9 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
+
+#include "host/apart.hpp"
 
 namespace nagaya::vmm {
 
@@ -14,7 +17,7 @@ ControlServer::~ControlServer() {
   for (const auto& [fd, client] : clients_) loop_.remove(fd);
   if (listener_) {
     loop_.remove(listener_.get());
-    ::unlink(path_.c_str());
+    if (host::paths_lead_anywhere()) ::unlink(path_.c_str());
   }
 }
 
@@ -40,8 +43,28 @@ Result<> ControlServer::serve(host::Fd socket) {
   const int fd = socket.get();
   TRY(host::set_nonblocking(fd));
   TRY(loop_.add(fd, EPOLLIN, [this, fd](u32) { readable(fd); }));
-  clients_.emplace(fd, Client{std::move(socket), {}});
+  clients_.emplace(fd, Client{std::move(socket), {}, {}});
   return {};
+}
+
+ssize_t ControlServer::receive(Client& client, std::span<char> buffer) {
+  iovec part{buffer.data(), buffer.size()};
+  // Room for one: the kernel closes what else is sent.
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t got = ::recvmsg(client.socket.get(), &message, MSG_CMSG_CLOEXEC);
+  if (got < 0) return got;
+  for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr; item = CMSG_NXTHDR(&message, item)) {
+    int fd = -1;
+    if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS || item->cmsg_len < CMSG_LEN(sizeof fd)) continue;
+    std::memcpy(&fd, CMSG_DATA(item), sizeof fd);
+    client.file = host::Fd(fd);
+  }
+  return got;
 }
 
 void ControlServer::readable(int fd) {
@@ -49,7 +72,7 @@ void ControlServer::readable(int fd) {
   if (found == clients_.end()) return;
   Client& client = found->second;
   std::array<char, 4096> buffer;
-  const ssize_t got = ::read(fd, buffer.data(), buffer.size());
+  const ssize_t got = receive(client, buffer);
   bool keep = got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
   if (got > 0) client.pending.append(buffer.data(), static_cast<std::size_t>(got));
   std::size_t end;
@@ -68,7 +91,7 @@ bool ControlServer::answer(Client& client, std::string_view line) {
   const auto command = proto::VmCommand::from_json(line);
   proto::VmAnswer answer;
   if (command) {
-    answer = handler_(*command);
+    answer = handler_(*command, command->verb == proto::VmCommand::Verb::save ? std::move(client.file) : host::Fd());
   } else {
     answer = {.ok = false, .error = command.error().message()};
   }

@@ -1,9 +1,11 @@
-// Commands over sockets, one JSON object per line (proto/vm_command.hpp). A client that sends nonsense gets an error; one
+// Commands over sockets, one JSON object per line (proto/vm_command.hpp), with an open file beside it (SCM_RIGHTS) where the
+// command needs one. A client that sends nonsense gets an error; one
 // that sends endless lines, or does not read its answers, loses its connection.
 #pragma once
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/result.hpp"
@@ -15,7 +17,7 @@ namespace nagaya::vmm {
 
 class ControlServer {
  public:
-  using Handler = std::function<proto::VmAnswer(const proto::VmCommand&)>;
+  using Handler = std::function<proto::VmAnswer(const proto::VmCommand&, host::Fd file)>;
   static constexpr std::size_t most_clients = 16;
 
   /// `handler` runs on the loop's thread.
@@ -33,9 +35,12 @@ class ControlServer {
   struct Client {
     host::Fd socket;
     std::string pending;
+    host::Fd file;  ///< that came, for the next command that takes one
   };
   void accept();
   void readable(int fd);
+  /// recv(2), with the descriptor that came along.
+  static ssize_t receive(Client& client, std::span<char> buffer);
   /// False: drop the client.
   bool answer(Client& client, std::string_view line);
 

@@ -1,12 +1,17 @@
 // nagaya-vmm: one virtual machine in one process. Started by nagaya; usable by hand:
-//   nagaya-vmm --config FILE | --config-fd N   [--status-fd N] [--control-fd N] [--quiet]
+//   nagaya-vmm --config FILE | --config-fd N   [--status-fd N] [--control-fd N] [--quiet] [--no-jail]
+// With --no-jail the process may do all that its user may, for debuggers; nagaya never asks for that. NAGAYA_JAIL=strict in the
+// environment ends it at a system call that its jail has no room for, and says which: tests do.
 //   nagaya-vmm --probe   prints what the host offers (vmm/probe.hpp)
 // Exit codes: proto/exit_codes.hpp. Standard output carries nothing but what the guest prints there.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
+#include "base/log.hpp"
 #include "host/fd.hpp"
 #include "vmm/probe.hpp"
 #include "vmm/vmm.hpp"
@@ -40,7 +45,7 @@ int main(int argc, char** argv) {
   CLI::App app("One virtual machine, as its own process");
   std::string config_path;
   int config_fd = -1, status_fd = -1, control_fd = -1;
-  bool quiet = false, probe = false;
+  bool quiet = false, probe = false, no_jail = false;
   auto* source = app.add_option_group("configuration")->require_option(1);
   source->add_option("--config", config_path, "file with the machine's configuration (JSON)");
   source->add_option("--config-fd", config_fd, "descriptor to read it from")->check(CLI::NonNegativeNumber);
@@ -48,6 +53,7 @@ int main(int argc, char** argv) {
   app.add_option("--status-fd", status_fd, "descriptor that gets one JSON line when the machine has ended")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--control-fd", control_fd, "connected socket for commands")->check(CLI::NonNegativeNumber);
+  app.add_flag("--no-jail", no_jail, "leave it all that its user may do, for debugging by hand");
   app.add_flag("-q,--quiet", quiet, "no lines about engine and outcome");
   try {
     app.parse(argc, argv);
@@ -59,9 +65,12 @@ int main(int argc, char** argv) {
     fmt::print("{}\n", vmm::probe_host());
     return 0;
   }
+  if (no_jail) log::warning("no jail around this process: a guest that takes it over can do what its user can");
+  const char* wish = std::getenv("NAGAYA_JAIL");
+  const auto jail = no_jail ? vmm::JailMode::off : wish != nullptr && std::string_view(wish) == "strict" ? vmm::JailMode::strict : vmm::JailMode::on;
   proto::VmOutcome outcome;
   if (auto config = read_config(config_path, config_fd)) {
-    vmm::VmmOptions options{.config = std::move(*config), .control = host::Fd(control_fd), .quiet = quiet};
+    vmm::VmmOptions options{.config = std::move(*config), .control = host::Fd(control_fd), .jail = jail, .quiet = quiet};
     outcome = vmm::run_vmm(std::move(options));
   } else {
     outcome = {proto::Outcome::failed, 0, config.error().message()};

@@ -4,6 +4,7 @@
 
 #include "engine/choice.hpp"
 #include "engine/kvm/probe_kvm.hpp"
+#include "vmm/jail.hpp"
 
 namespace nagaya::vmm {
 namespace {
@@ -32,6 +33,7 @@ std::string probe_host() {
   if (auto choice = engine::choose_engine(engine::EnginePreference::automatic, kvm)) {
     out["auto"] = {{"engine", choice->name}, {"reason", choice->reason}};
   }
+  out["jail"] = {{"lacks", jail_lacks()}};  // last: nothing can be asked of the host after this
   return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

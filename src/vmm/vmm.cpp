@@ -13,7 +13,7 @@
 #include "base/log.hpp"
 #include "host/event_loop.hpp"
 #include "host/fd.hpp"
-#include "host/jail.hpp"
+#include "host/new_file.hpp"
 #include "host/signal.hpp"
 #include "host/terminal.hpp"
 #include "host/thread.hpp"
@@ -21,6 +21,7 @@
 #include "machine/char_ends.hpp"
 #include "machine/engine_select.hpp"
 #include "machine/machine.hpp"
+#include "machine/net_links.hpp"
 #include "machine/saved_machine.hpp"
 #include "vmm/control_server.hpp"
 #include "vmm/space_watch.hpp"
@@ -38,13 +39,31 @@ constexpr u64 shutdown_patience_ns = 3'000'000'000;
 /// How often a machine that waits for space on the host looks for it.
 constexpr u64 space_check_ns = 500'000'000;
 
+/// What is there before the jail begins: the configuration that counts, and what only the host's network has.
+struct Beginning {
+  proto::VmConfig config;
+  std::optional<machine::SavedMachine> saved;
+  machine::NetLinks links;
+
+  static Result<Beginning> of(const proto::VmConfig& asked) {
+    Beginning out{.config = asked, .saved = {}, .links = {}};
+    if (!asked.restore.empty()) {
+      TRY_ASSIGN(out.saved, machine::open_saved_machine(asked.restore));
+      out.config = machine::config_for_restore(out.saved->config, asked);
+    }
+    TRY_ASSIGN(out.links, machine::open_net_links(out.config));
+    return out;
+  }
+};
+
 class Vmm {
  public:
-  explicit Vmm(VmmOptions options) : options_(std::move(options)) {}
+  Vmm(VmmOptions options, Beginning beginning, Jail jail)
+      : options_(std::move(options)), beginning_(std::move(beginning)), jail_(std::move(jail)) {}
 
   VmOutcome run() {
     if (auto ready = set_up(); !ready) return {Outcome::failed, 0, ready.error().message()};
-    close_jail();
+    enter_jail();
     fit_console();
     machine_->resume();
     if (!machine_->config().restore.empty() && machine_->config().vsock) tell_time();
@@ -63,36 +82,37 @@ class Vmm {
     TRY(loop_->add(signals_.fd(), EPOLLIN, [this](u32) { on_signals(); }));
     TRY(build());
     (void)::prctl(PR_SET_NAME, fmt::format("vm:{}", machine_->config().name).substr(0, 15).c_str());
-    control_ = std::make_unique<ControlServer>(*loop_, [this](const VmCommand& command) { return obey(command); });
+    control_ = std::make_unique<ControlServer>(*loop_, [this](const VmCommand& command, host::Fd file) { return obey(command, std::move(file)); });
     if (!machine_->config().control.empty()) TRY(control_->listen(machine_->config().control));
     if (options_.control) TRY(control_->serve(std::move(options_.control)));
     return {};
   }
 
   /// From here on guest code runs.
-  static void close_jail() {
-#ifndef NAGAYA_SANITIZED  // the leak checker traces its own process
-    if (auto done = host::enter_jail(); !done) log::warning("{}", done.error().message());
-#endif
+  void enter_jail() {
+    JailNeeds needs = JailNeeds::of(machine_->config());
+    needs.kvm = machine_->capabilities().name == "kvm";
+    jail_.close(needs);
+    if (needs.vsock) machine_->connect_vsock_below(jail_.vsock_path());
   }
 
   Result<> build() {
-    proto::VmConfig config = options_.config;
-    std::optional<machine::SavedMachine> saved;
-    if (!config.restore.empty()) {
-      TRY_ASSIGN(saved, machine::open_saved_machine(config.restore));
-      config = machine::config_for_restore(saved->config, config);
-    }
+    const proto::VmConfig& config = beginning_.config;
+    auto& saved = beginning_.saved;
     // A saved machine shows its own CPUID, which is compared with all that the engine has.
     TRY_ASSIGN(auto engine, machine::select_engine(config.engine, saved ? "host" : config.cpu, config.soft));
     tell(engine.line);
     TRY_ASSIGN(ends_, machine::OpenEnds::open(*loop_, config, [this] { end({Outcome::killed}); }));
     for (const std::string& place : ends_->places()) tell(place);
-    machine::MachineHooks hooks{.notify = [this] { loop_->post([this] { on_events(); }); }, .ends = ends_->ends()};
+    machine::MachineHooks hooks{.notify = [this] { loop_->post([this] { on_events(); }); },
+                                .ends = ends_->ends(),
+                                .links = std::move(beginning_.links)};
     TRY_ASSIGN(machine_, machine::Machine::create(config, std::move(engine), std::move(hooks),
                                                   saved ? &saved->archive : nullptr));
-    if (saved) return machine_->restore(saved->archive, saved->fd.get());
-    return machine_->power_on();
+    if (!saved) return machine_->power_on();
+    auto restored = machine_->restore(saved->archive, saved->fd.get());
+    saved.reset();
+    return restored;
   }
 
   void tell(const std::string& line) const {
@@ -166,7 +186,7 @@ class Vmm {
 
   /// A restored guest's clock stands where it was saved; its agent, when there is one, sets it right.
   void tell_time() const {
-    host::start_thread("vmm-time", [socket = machine_->config().vsock->path] {
+    host::start_thread("vmm-time", [socket = jail_.vsock_path()] {
       constexpr int patience_ms = 30'000;
       if (auto done = agent::set_time(socket, patience_ms); !done) log::debug("{}", done.error().message());
     }).detach();  // nothing waits for a guest that does not answer
@@ -187,17 +207,32 @@ class Vmm {
   }
 
   void on_save_signal() {
-    const std::string& file = machine_->config().save_file;
-    if (file.empty()) return tell("SIGUSR1: no file to save to was given (save_file)");
-    if (auto answer = save(file, machine_->config().save_then_exit); !answer.ok) tell(answer.error);
+    const std::string& path = machine_->config().save_file;
+    if (path.empty()) return tell("SIGUSR1: no file to save to was given (save_file)");
+    if (auto done = save_by_signal(path); !done) return tell(done.error().message());
+    tell(fmt::format("saved the machine to '{}'", path));
+    if (machine_->config().save_then_exit) end({Outcome::saved, 0, path});
   }
 
-  VmAnswer save(const std::string& file, bool then_exit) {
-    if (auto done = machine_->save(file); !done) return {.ok = false, .error = done.error().message()};
-    tell(fmt::format("saved the machine to '{}'", file));
+  Result<> save_by_signal(const std::string& path) {
+    const auto& folder = jail_.save_folder();
+    const auto context = [&](Error error) { return std::unexpected(std::move(error).within(fmt::format("cannot save to '{}'", path))); };
+    if (!folder) return context(folder.error());
+    auto file = host::NewFile::create(folder->get(), path.substr(path.rfind('/') + 1));
+    if (!file) return context(file.error());
+    if (machine_->config().save_then_exit) machine_->pause();
+    TRY(machine_->save(file->fd(), path));
+    if (auto done = file->commit(); !done) return context(done.error());
+    return {};
+  }
+
+  /// Into a file that the caller opened, and will give its name.
+  VmAnswer save(const host::Fd& file, const std::string& name, bool then_exit) {
+    if (!file) return {.ok = false, .error = fmt::format("cannot save to '{}': no open file came with the command", name)};
+    if (auto done = machine_->save(file.get(), name); !done) return {.ok = false, .error = done.error().message()};
     if (then_exit) {
       machine_->pause();
-      end({Outcome::saved, 0, file});
+      end({Outcome::saved, 0, name});
     }
     return status();
   }
@@ -210,7 +245,7 @@ class Vmm {
             .memory = machine_->config().memory};
   }
 
-  VmAnswer obey(const VmCommand& command) {
+  VmAnswer obey(const VmCommand& command, host::Fd file) {
     on_events();  // what the guest asked for came first
     if (outcome_) return {.ok = false, .error = "the machine has ended"};
     switch (command.verb) {
@@ -249,7 +284,7 @@ class Vmm {
         answer.text = machine_->registers();
         return answer;
       }
-      case VmCommand::Verb::save: return save(command.file, command.then_exit);
+      case VmCommand::Verb::save: return save(file, command.file, command.then_exit);
       case VmCommand::Verb::resize_disk:
         if (auto done = machine_->resize_disk(command.disk, command.size); !done) return {.ok = false, .error = done.error().message()};
         break;
@@ -261,6 +296,8 @@ class Vmm {
   }
 
   VmmOptions options_;
+  Beginning beginning_;
+  Jail jail_;
   std::optional<VmOutcome> outcome_;
   host::SignalFd signals_;
   std::unique_ptr<host::EventLoop> loop_;
@@ -277,7 +314,13 @@ class Vmm {
 }  // namespace
 
 VmOutcome run_vmm(VmmOptions options) {
-  Vmm vmm(std::move(options));
+#ifdef NAGAYA_SANITIZED  // the leak checker traces its own process, and knows only what it can see
+  options.jail = JailMode::off;
+#endif
+  auto beginning = Beginning::of(options.config);
+  if (!beginning) return {Outcome::failed, 0, beginning.error().message()};
+  Jail jail = Jail::begin(beginning->config, options.jail);
+  Vmm vmm(std::move(options), std::move(*beginning), std::move(jail));
   return vmm.run();
 }
 

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <vector>
@@ -54,21 +55,49 @@ void make_disk(const std::string& path, const std::string& format, std::uint64_t
   ASSERT_EQ(made.code, 0) << made.output;
 }
 
-std::string control(const std::string& socket, const std::string& command) {
+namespace {
+
+/// Sends a line, and with it an open file unless `file` is -1; the line that comes back.
+std::string exchange(const std::string& socket, const std::string& line, int file) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   socket.copy(address.sun_path, sizeof address.sun_path - 1);
   std::string answer;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-    const std::string line = command + "\n";
-    if (::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size())) {
+    iovec part{const_cast<char*>(line.data()), line.size()};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof file)] = {};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (file >= 0) {
+      message.msg_control = control;
+      message.msg_controllen = sizeof control;
+      cmsghdr* head = CMSG_FIRSTHDR(&message);
+      head->cmsg_level = SOL_SOCKET;
+      head->cmsg_type = SCM_RIGHTS;
+      head->cmsg_len = CMSG_LEN(sizeof file);
+      std::memcpy(CMSG_DATA(head), &file, sizeof file);
+    }
+    if (::sendmsg(fd, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(line.size())) {
       char byte;
       pollfd watched{fd, POLLIN, 0};
       while (::poll(&watched, 1, 30'000) > 0 && ::read(fd, &byte, 1) == 1 && byte != '\n') answer += byte;
     }
   }
   ::close(fd);
+  return answer;
+}
+
+}  // namespace
+
+std::string control(const std::string& socket, const std::string& command) { return exchange(socket, command + "\n", -1); }
+
+std::string control_save(const std::string& socket, const std::string& path, bool then_exit) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const std::string end = then_exit ? "true" : "false";
+  std::string answer = exchange(socket, R"({"command":"save","file":")" + path + R"(","then_exit":)" + end + "}\n", file);
+  ::close(file);
   return answer;
 }
 

@@ -16,6 +16,8 @@ void make_disk(const std::string& path, const std::string& format, std::uint64_t
 
 /// One command to a machine's control socket; gives the line of answer, "" when nobody answers.
 [[nodiscard]] std::string control(const std::string& socket, const std::string& command);
+/// Saves over the control socket into a file at `path`; the answer.
+[[nodiscard]] std::string control_save(const std::string& socket, const std::string& path, bool then_exit);
 /// Asks for the status until the answer contains `text`.
 [[nodiscard]] bool wait_status(const std::string& socket, const std::string& text, double seconds = 60);
 

@@ -127,7 +127,7 @@ TEST(Net, ASavedGuestGoesOnTalkingOverANewLink) {
                         {"--control", socket}));
   ASSERT_TRUE(guest.wait_for("sending"));
   sleep_for(0.7);
-  ASSERT_THAT(control(socket, R"({"command":"save","file":")" + file + R"(","then_exit":true})"), HasSubstr("\"ok\":true"));
+  ASSERT_THAT(control_save(socket, file, true), HasSubstr("\"ok\":true"));
   ASSERT_TRUE(guest.wait_end());
   ASSERT_THAT(guest.output(), Not(HasSubstr("sent"))) << "it was over before it was saved";
   const Outcome refused = run({"run", "--restore", file, "--no-reboot", "--net", "socket=" + scratch("nobody")});

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "host/apart.hpp"
 #include "host/thread.hpp"
 #include "virtio/vsock/queues.hpp"
 
@@ -14,7 +15,7 @@ namespace nagaya::virtio {
 using namespace vsock;
 
 Vsock::Vsock(std::string name, memory::GuestMemory& memory, VsockOptions options)
-    : VirtioDevice(std::move(name), type::vsock, memory, {256, 256, 16}), options_(std::move(options)), next_port_(first_port) {}
+    : VirtioDevice(std::move(name), type::vsock, memory, {256, 256, 16}), options_(std::move(options)), peers_(options_.path), next_port_(first_port) {}
 
 Result<std::unique_ptr<Vsock>> Vsock::create(std::string name, memory::GuestMemory& memory, VsockOptions options) {
   auto out = std::unique_ptr<Vsock>(new Vsock(std::move(name), memory, std::move(options)));
@@ -50,12 +51,17 @@ Vsock::~Vsock() {
   stop();
   if (loop_) loop_->stop();
   if (thread_.joinable()) thread_.join();
-  if (listener_) ::unlink(options_.path.c_str());
+  if (listener_ && host::paths_lead_anywhere()) ::unlink(options_.path.c_str());
 }
 
 std::size_t Vsock::connections() const {
   std::lock_guard lock(mutex_);
   return connections_.size();
+}
+
+void Vsock::connect_below(const std::string& path) {
+  std::lock_guard lock(mutex_);
+  peers_ = path;
 }
 
 void Vsock::read_config(u64 offset, std::span<u8> data) {

@@ -33,6 +33,8 @@ class Vsock final : public VirtioDevice {
   static Result<std::unique_ptr<Vsock>> create(std::string name, memory::GuestMemory& memory, VsockOptions options);
   ~Vsock() override;
   [[nodiscard]] std::size_t connections() const;
+  /// Guests' connections arrive at "<path>_P" from now on, where the socket's folder has moved to.
+  void connect_below(const std::string& path);
 
  private:
   using Connection = vsock::Connection;
@@ -97,6 +99,7 @@ class Vsock final : public VirtioDevice {
   bool live_ = false, listener_watched_ = true, timer_armed_ = false, reset_untold_ = false, sending_stalled_ = false;
   bool pump_posted_ = false;
   u64 next_id_ = 1;
+  std::string peers_;  // guarded by mutex_; the path below which guests find sockets of the host
   u32 next_port_;
   std::unordered_map<u64, std::unique_ptr<Connection>> connections_;
   std::map<vsock::Key, u64> by_key_;

@@ -80,8 +80,8 @@ void Vsock::refuse(const Header& header) {
 
 void Vsock::on_request(const Header& header) {
   const Key key{header.dst_port, header.src_port, static_cast<Type>(header.type)};
-  if (options_.path.empty() || connections_.size() >= most_connections) return refuse(header);
-  auto socket = connect_host(options_.path + "_" + std::to_string(key.host_port), key.type);
+  if (peers_.empty() || connections_.size() >= most_connections) return refuse(header);
+  auto socket = connect_host(peers_ + "_" + std::to_string(key.host_port), key.type);
   if (!socket) return refuse(header);
   auto connection = std::make_unique<Connection>();
   connection->key = key;
