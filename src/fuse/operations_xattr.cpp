@@ -1,5 +1,6 @@
-// Extended attributes. A client sees those of users, and, where it is trusted with the ownership of files, trusted.* and
-// file capabilities. Labels of the host's security modules and access lists are the host's.
+// Extended attributes. A client sees those of users, and, where it is trusted with the ownership of files, file capabilities.
+// Labels of the host's security modules and access lists are the host's, and trusted.* are for those with CAP_SYS_ADMIN, which a
+// machine's process does not keep.
 #include <sys/xattr.h>
 
 #include <array>
@@ -13,7 +14,7 @@ namespace {
 
 bool visible(const Session& session, std::string_view name) {
   if (name.starts_with("user.")) return true;
-  return session.privileged && (name.starts_with("trusted.") || name == "security.capability");
+  return session.privileged && name == "security.capability";
 }
 
 /// The attribute's name, and the path that names the inode.

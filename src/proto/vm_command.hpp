@@ -2,7 +2,7 @@
 // (--control-fd): one JSON object per line, one line of answer for each, in order.
 //
 //   {"command": "pause"}   pause, resume, reset, powerdown (ACPI button), nmi, quit, status, stats, registers
-//   {"command": "save", "file": "path", "then_exit": false}
+//   {"command": "save", "file": "path", "then_exit": false}   with an open, empty file (SCM_RIGHTS); its name is for messages
 //   {"command": "resize_disk", "disk": "disk0", "size": 1073741824}   bytes; a disk only grows
 //   {"command": "link", "card": "net0", "up": false}   plugs the cable of a network card in or out
 //   {"command": "balloon", "target": BYTES}   asks the guest to do with so much memory; without a target: only tells
