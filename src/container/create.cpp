@@ -218,12 +218,13 @@ Result<State> create(const CreateOptions& options) {
       !spec.hooks.prestart.empty() || !spec.hooks.create_runtime.empty() || !spec.hooks.create_container.empty();
   TRY_ASSIGN(pid, make_first_process(plan));
   TRY(bring_up(plan, record.cgroup, pid));
+  // Named before it is let go: a kill from here on leaves a creation that is incomplete, but whose process is known.
+  TRY(folder.save(record));
+  TRY(send(plan.command.get(), Word::go));
+  TRY(expect(plan.command.get(), Word::ready, "the container's first process"));
   record.phase = Record::Phase::created;
   TRY(folder.save(record));
   TRY(write_pid_file(options.pid_file, pid));
-  // Its answer says that it no longer ends with us.
-  TRY(send(plan.command.get(), Word::go));
-  TRY(expect(plan.command.get(), Word::ready, "the container's first process"));
   undo.commit();
 
   State state = describe(record);

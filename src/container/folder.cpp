@@ -67,7 +67,11 @@ Result<Folder> Folder::claim(const std::string& root, const std::string& id, boo
       return fail_errno("cannot open folder '" + path + "'");
     }
     // A short wait: `state` and `list` hold the lock for an instant when they ask whether a creation is alive.
-    if (!lock_within(folder.fd_.get(), 20)) break;
+    if (!lock_within(folder.fd_.get(), 20)) {
+      // Or a child of a killed creation, which has the lock until it has died, too.
+      const auto record = folder.load();
+      if ((record && record->phase == Record::Phase::created) || !lock_within(folder.fd_.get(), 1000)) break;
+    }
     if (!still_there(folder.fd_.get(), path)) continue;
     *leftover = false;
     if (made) return folder;
