@@ -3,7 +3,7 @@ find_package(nlohmann_json REQUIRED)
 file(GLOB oci_test_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/oci/*.cpp)
 add_executable(oci_test ${oci_test_sources})
 target_include_directories(oci_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
-target_link_libraries(oci_test PRIVATE GTest::gtest GTest::gmock GTest::gtest_main nlohmann_json::nlohmann_json util)
+target_link_libraries(oci_test PRIVATE GTest::gtest GTest::gmock GTest::gtest_main nlohmann_json::nlohmann_json migrate util)
 add_dependencies(oci_test nagaya-oci)
 
 # nagaya_container_test(NAME gtest-filter seconds)
@@ -22,3 +22,14 @@ nagaya_container_test(kill "OciKill.*" 600)
 # podman over our runtime; 77: this host has no podman or cannot.
 add_test(NAME container.podman COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/podman $<TARGET_FILE:nagaya-oci>)
 set_tests_properties(container.podman PROPERTIES LABELS container TIMEOUT 900 SKIP_RETURN_CODE 77)
+
+# Checkpoint, restore and moves need a CRIU that starts on this kernel: `make criu` fetches it before the tests.
+add_executable(oci_worker ${CMAKE_CURRENT_SOURCE_DIR}/oci/programs/worker.cpp)
+target_compile_options(oci_worker PRIVATE -O2 -fno-sanitize=all)
+target_link_options(oci_worker PRIVATE -static -fno-sanitize=all)
+add_dependencies(oci_test oci_worker)
+set(NAGAYA_CRIU ${CMAKE_BINARY_DIR}/criu/bin/criu CACHE FILEPATH "CRIU 4.1 or newer")
+nagaya_container_test(checkpoint "OciCheckpoint.*" 600)
+nagaya_container_test(move "OciMove.*" 600)
+set_tests_properties(container.checkpoint container.move PROPERTIES
+  ENVIRONMENT "NAGAYA_OCI=$<TARGET_FILE:nagaya-oci>;NAGAYA_OCI_WORKER=$<TARGET_FILE:oci_worker>;NAGAYA_CRIU=${NAGAYA_CRIU}")

@@ -48,7 +48,7 @@ constexpr u32 images_dir_fd = 1, pid = 2, leave_running = 3, ext_unix_sk = 4, tc
               log_file = 10, page_server = 11, notify_scripts = 12, root = 13, parent_img = 14, track_mem = 15, auto_dedup = 16, work_dir_fd = 17,
               link_remap = 18, cgroup_root = 25, rst_sibling = 26, inherit_fd = 27, ext_sharing = 29, ext_masters = 30, manage_cgroups = 24,
               manage_cgroups_mode = 34, ghost_limit = 35, external = 37, empty_ns = 38, freeze_cgroup = 44, timeout = 45, lazy_pages = 48, status_fd = 49,
-              orphan_pts_master = 50, config_file = 51, tcp_close = 52, lsm_profile = 53, lsm_mount_context = 63, network_lock = 64;
+              orphan_pts_master = 50, config_file = 51, tcp_close = 52, lsm_profile = 53, lsm_mount_context = 63, network_lock = 64, skip_file_rwx_check = 66;
 }  // namespace option
 
 struct Call {

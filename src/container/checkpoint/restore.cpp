@@ -94,7 +94,16 @@ Result<> name_externals(const RestoreOptions& options, const Spec& spec, const R
     const std::vector<std::string> names = read_descriptors({reinterpret_cast<const char*>(text.data()), text.size()});
     for (std::size_t i = 0; i < names.size(); ++i) {
       const bool again = std::find(names.begin(), names.begin() + static_cast<long>(i), names[i]) != names.begin() + static_cast<long>(i);
-      if (is_inherited(names[i]) && !again) inherited.add(call, names[i], static_cast<int>(i));
+      if (!is_inherited(names[i]) || again) continue;
+      struct stat facts {};
+      if (names[i].starts_with("file[") && (::fstat(static_cast<int>(i), &facts) != 0 || !S_ISREG(facts.st_mode))) {
+        // It was a file, and the caller has none for us: one in memory takes its place.
+        TRY_ASSIGN(host::Fd file, host::Fd::memfd("standard", 0));
+        inherited.add(call, names[i], file.get());
+        inherited.owned.push_back(std::move(file));
+      } else {
+        inherited.add(call, names[i], static_cast<int>(i));
+      }
     }
   }
   if (group != nullptr) {
@@ -146,7 +155,6 @@ Result<State> restore(const RestoreOptions& options) {
     }
     if (auto done = tear_down(record); !done) warn(done.error().message());
     if (hooks_began) run_late_hooks(spec.hooks.poststop, "poststop", state_json(record, Status::stopped, 0));
-    ::rmdir(folder.path("root").c_str());
     if (auto done = folder.remove(); !done) warn(done.error().message());
   });
 
@@ -172,8 +180,8 @@ Result<State> restore(const RestoreOptions& options) {
   } else if (!options.create.console_socket.empty()) {
     TRY_ASSIGN(console, connect_console(options.create.console_socket));
   }
-  const std::string point = folder.path("root");
-  if (::mkdir(point.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("cannot make '" + point + "'");
+  // The container's own folder, hidden by its root in CRIU's mount namespace only.
+  TRY_ASSIGN(const std::string point, absolute_path(folder.path(".")));
 
   criu::Call call;
   Inherited inherited;
@@ -185,6 +193,7 @@ Result<State> restore(const RestoreOptions& options) {
   call.options.text(option::root, point);
   call.options.flag(option::rst_sibling, true);
   call.options.flag(option::ext_masters, true);
+  call.options.flag(option::skip_file_rwx_check, true);
   TRY(name_externals(options, spec, record, places, layout ? &*layout : nullptr, group ? &*group : nullptr, call, inherited));
   call.prepare = [&] { return mount_root(record.rootfs.c_str(), point.c_str()); };
   // What it forks is in the container's cgroup from the beginning, so that its limits hold and a kill leaves nothing unknown.
@@ -215,7 +224,6 @@ Result<State> restore(const RestoreOptions& options) {
   };
   TRY(criu::run(program, call));
   if (record.process.pid == 0) return fail("CRIU restored no process");
-  ::rmdir(point.c_str());
   undo.commit();
   if (!spec.hooks.poststart.empty()) run_late_hooks(spec.hooks.poststart, "poststart", state_json(record, Status::running, record.process.pid));
   State state = describe(record);

@@ -24,7 +24,7 @@ std::uint64_t sum(const std::vector<std::uint64_t>& words) {
 }
 
 /// Adds one to each number that comes, `depth` processes one behind the other.
-void relay(int in, int out, int depth) {
+[[noreturn]] void relay(int in, int out, int depth) {
   int inner[2] = {in, out};
   if (depth > 1) {
     int down[2], up[2];
@@ -64,8 +64,8 @@ int work(const char* path, std::size_t mib) {
     ::close(up[0]);
     relay(down[0], up[1], depth);
   }
-  const itimerspec tenth{{0, 100'000'000}, {0, 100'000'000}};
-  ::timerfd_settime(timer, 0, &tenth, nullptr);
+  // Armed anew each time: CRIU restores a periodic one that had fired and was not read yet as one that never fires again.
+  const itimerspec tenth{{0, 0}, {0, 100'000'000}};
   std::vector<std::uint64_t> memory(mib << 17);
   std::uint64_t seed = 42;
   for (std::uint64_t& word : memory) word = next(seed);
@@ -91,6 +91,7 @@ int work(const char* path, std::size_t mib) {
       std::fprintf(file, "%lu ok\n", static_cast<unsigned long>(n));
     std::fflush(file);
     std::uint64_t ticks = 0;
+    ::timerfd_settime(timer, 0, &tenth, nullptr);
     if (::read(timer, &ticks, sizeof ticks) != sizeof ticks) return 1;
   }
 }
