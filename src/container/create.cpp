@@ -78,6 +78,9 @@ Result<pid_t> make_through_helper(InitPlan& plan, u64 flags) {
           plan.namespaces.joins(NamespaceKind::user) || plan.namespaces.is_fresh(NamespaceKind::user);
       TRY(plan.namespaces.join(~late, other_user));
       TRY(plan.namespaces.join(CLONE_NEWUSER, false));
+      // Others may be in that PID namespace already: they do not look into what we make there. A new user namespace's maps are written
+      // through files that only a dumpable process has to itself.
+      if (!plan.namespaces.is_fresh(NamespaceKind::user)) ::prctl(PR_SET_DUMPABLE, 0);
       TRY(plan.namespaces.join(CLONE_NEWPID, false));
       TRY_ASSIGN(const pid_t pid, clone_process(flags | CLONE_PARENT));
       if (pid == 0) run_init(plan);

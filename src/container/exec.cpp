@@ -17,6 +17,7 @@
 #include "container/environment.hpp"
 #include "container/folder.hpp"
 #include "container/id_map.hpp"
+#include "container/keyring.hpp"
 #include "container/launch.hpp"
 #include "container/namespaces.hpp"
 #include "container/pid_file.hpp"
@@ -40,6 +41,13 @@ struct ExecPlan {
   std::string seccomp_metadata;
   host::Fd seccomp_agent;
   host::Fd console, command, channel;
+  host::Fd root;  ///< of a container that has no mount namespace: the folder it was confined to
+
+  Result<> enter_root() const {
+    if (!root) return {};
+    if (::fchdir(root.get()) != 0 || ::chroot(".") != 0 || ::chdir("/") != 0) return fail_errno("cannot enter the container's root");
+    return {};
+  }
 };
 
 /// Both processes are in one user namespace: to join it again would be refused.
@@ -57,7 +65,10 @@ bool same_user_namespace(pid_t pid) {
     ::setsid();
     if (plan.other_user) TRY(become_namespace_root());
     ::prctl(PR_SET_DUMPABLE, 0);
+    TRY(plan.enter_root());
+    new_keyring(plan.record.id);
     plan.launch.seccomp_agent = plan.seccomp_agent.get();
+    plan.launch.keep = {plan.channel.get()};
     if (plan.seccomp && plan.seccomp->wants_listener()) {
       plan.launch.seccomp_state =
           process_state_json(plan.record, Status::running, std::atoi(pid.c_str()), plan.seccomp_metadata);
@@ -82,6 +93,8 @@ bool same_user_namespace(pid_t pid) {
   plan.command.reset();
   const auto work = [&plan]() -> Result<> {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // From here on nobody inside looks into this process or the one it makes, at no instant (CVE-2016-9962).
+    ::prctl(PR_SET_DUMPABLE, 0);
     if (plan.group) TRY(plan.group->add(0));
     if (::setns(plan.target.get(), static_cast<int>(plan.flags)) != 0)
       return fail_errno("cannot join the container's namespaces");
@@ -137,6 +150,10 @@ Result<> fill(ExecPlan& plan, const ExecOptions& options) {
     if (kind != NamespaceKind::user || plan.other_user) plan.flags |= clone_flag(kind);
   }
   if (plan.other_user) plan.flags |= CLONE_NEWUSER;
+  const auto& kinds = plan.record.namespaces;
+  if (std::ranges::find(kinds, NamespaceKind::mount) == kinds.end()) {
+    TRY_ASSIGN(plan.root, host::Fd::open(plan.record.rootfs, O_PATH | O_DIRECTORY));
+  }
   if (!plan.record.cgroup_saved.empty()) {
     TRY_ASSIGN(const std::string saved, group_below(plan.record.cgroup_saved, options.sub_cgroup));
     TRY_ASSIGN(plan.group, cgroup::Group::open({}, saved));
@@ -157,6 +174,7 @@ Result<> fill(ExecPlan& plan, const ExecOptions& options) {
   plan.launch.seccomp = plan.seccomp ? &*plan.seccomp : nullptr;
   plan.launch.preserve_fds = options.preserve_fds;
   plan.launch.adjust_oom = !plan.other_user;
+  plan.launch.first = false;
   return {};
 }
 

@@ -14,25 +14,19 @@
 #include "container/channel.hpp"
 #include "container/hooks.hpp"
 #include "container/id_map.hpp"
+#include "container/keyring.hpp"
 #include "container/seccomp_agent.hpp"
 
 namespace nagaya::container {
 namespace {
 
-constexpr long join_session_keyring = 1;  // KEYCTL_JOIN_SESSION_KEYRING, keyctl(2)
-
-/// Dies with the command as long as the container is not made. The death signal is lost when rights change, hence more
-/// than one call.
+/// Dies with the command as long as the container is not made. The death signal is lost when rights change, hence more than one call.
 Result<> die_with_command(int channel) {
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return fail_errno("cannot tie the container to its creation");
   pollfd item{channel, 0, 0};
   if (::poll(&item, 1, 0) > 0 && (item.revents & POLLHUP) != 0) return fail("the command has ended");
   return {};
 }
-
-/// A keyring of its own, so that keys of the caller's session are not the container's. Kernels without keys, or with
-/// the quota used up, go on without.
-void new_keyring(const std::string& id) { (void)::syscall(SYS_keyctl, join_session_keyring, ("_ses." + id).c_str()); }
 
 Result<> set_names(const InitPlan& plan) {
   const Spec& spec = *plan.spec;
@@ -101,7 +95,7 @@ Result<> set_up(InitPlan& plan) {
   TRY(die_with_command(channel));
   TRY(set_names(plan));
   if (!spec.linux.sysctl.empty()) TRY(set_sysctls(spec.linux.sysctl, spec.linux.namespaces));
-  TRY_ASSIGN(const host::Fd root, build_root(plan.root, plan.mounts));
+  TRY_ASSIGN(host::Fd root, build_root(plan.root, plan.mounts));
   if (!spec.hooks.prestart.empty() || !spec.hooks.create_runtime.empty()) {
     TRY(send(channel, Word::hooks));
     TRY(expect(channel, Word::go, "the command"));
@@ -111,11 +105,13 @@ Result<> set_up(InitPlan& plan) {
                   state_json(*plan.record, Status::creating, outer_pid)));
   }
   TRY(enter_root(plan.root, root));
+  root.reset();
   plan.mounts.clear();
   if (spec.linux.personality) TRY(set_personality(*spec.linux.personality));
   if (spec.linux.memory_policy) TRY(set_memory_policy(*spec.linux.memory_policy));
   if (plan.launch.process != nullptr) {
     plan.launch.seccomp_agent = plan.seccomp_agent.get();
+    plan.launch.keep = {channel, plan.gate.get()};
     TRY(prepare_process(plan.launch, plan.console.get()));
     if (spec.linux.seccomp) {
       plan.launch.seccomp_state =

@@ -1,12 +1,12 @@
 #include "container/launch.hpp"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -48,6 +48,20 @@ Result<> go_to(const std::string& path, bool must) {
   if (::chdir(path.c_str()) != 0 && !(errno == EACCES && !must))
     return fail_errno("cannot enter working directory '" + path + "'");
   return check_inside(path);
+}
+
+/// An image's links, its program and its working directory can name our descriptors (/proc/self/fd/7/../..): none may be left that leads
+/// out of the container, not even one that execve would close, for the kernel looks the program up before (CVE-2024-21626).
+Result<> close_all_but(std::vector<int> keep, unsigned first) {
+  std::ranges::sort(keep);
+  for (const int fd : keep) {
+    if (fd < 0 || static_cast<unsigned>(fd) < first) continue;
+    const auto number = static_cast<unsigned>(fd);
+    if (number > first && ::syscall(SYS_close_range, first, number - 1, 0) != 0) return fail_errno("cannot close descriptors");
+    first = number + 1;
+  }
+  if (::syscall(SYS_close_range, first, ~0u, 0) != 0) return fail_errno("cannot close descriptors");
+  return {};
 }
 
 void default_signals() {
@@ -93,6 +107,10 @@ int inherited_listen_fds() {
 
 Result<> prepare_process(Launch& launch, int console) {
   const Process& process = *launch.process;
+  const unsigned first = 3 + static_cast<unsigned>(launch.preserve_fds + launch.listen_fds);
+  std::vector<int> keep = launch.keep;
+  keep.insert(keep.end(), {console, launch.seccomp_agent});
+  TRY(close_all_but(std::move(keep), first));
   if (process.terminal) {
     TRY_ASSIGN(const Terminal terminal, open_terminal(process));
     if (console >= 0) {
@@ -100,7 +118,8 @@ Result<> prepare_process(Launch& launch, int console) {
         return std::unexpected(std::move(sent.error()).within("console socket"));
       }
     }
-    (void)bind_console(terminal.slave.get());
+    // A root without a place for it does without.
+    if (launch.first) (void)bind_console(terminal.slave.get());
     TRY(take_terminal(terminal.slave));
   }
   TRY(set_rlimits(process.rlimits));
@@ -113,10 +132,7 @@ Result<> prepare_process(Launch& launch, int console) {
   launch.env = environment_of(process, launch.listen_fds);
   if (process.args.empty()) return fail("process.args is empty");
   TRY_ASSIGN(launch.program, find_program(process.args[0], launch.env));
-  // Nothing of ours stays open in the container, not even a folder of the host that a magic link could lead to.
-  const unsigned first = 3 + static_cast<unsigned>(launch.preserve_fds + launch.listen_fds);
-  if (::syscall(SYS_close_range, first, ~0u, CLOSE_RANGE_CLOEXEC) != 0)
-    return fail_errno("cannot mark descriptors close-on-exec");
+  // What is ours among the others was made close-on-exec.
   for (unsigned number = 3; number < first; ++number) ::fcntl(static_cast<int>(number), F_SETFD, 0);
   return {};
 }

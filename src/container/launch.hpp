@@ -19,13 +19,15 @@ struct Launch {
   int preserve_fds = 0;
   int listen_fds = 0;
   bool adjust_oom = true;  ///< false: somebody with more rights has done it
+  bool first = true;       ///< the container's first process: its terminal is /dev/console
+  std::vector<int> keep;   ///< descriptors of ours that are needed until the start, besides console and agent; no folders among them
 
   std::vector<std::string> env;  ///< filled by prepare_process
   std::string program;
 };
 
-/// In the container's root, still with all rights: terminal (its master goes to `console`), limits, priorities, working
-/// directory, environment, program. Descriptors that are not to stay are marked close-on-exec.
+/// In the container's root, still with all rights: terminal (its master goes to `console`), limits, priorities, working directory,
+/// environment, program. All descriptors but those of `launch` are closed, before the first path of the container is opened.
 Result<> prepare_process(Launch& launch, int console);
 /// Labels, capabilities, user, seccomp, execve. Returns only the error.
 Error become_process(const Launch& launch);

@@ -1,5 +1,6 @@
 #include "container/root/hidden_paths.hpp"
 
+#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -80,9 +81,31 @@ Result<> hide_kernel_mounts(int root) {
   return {};
 }
 
-Result<> protect_paths(int root, const std::vector<std::string>& paths) {
+Result<HiddenPlaces> HiddenPlaces::make(int root, const std::vector<Mount>& mounts) {
+  HiddenPlaces out;
+  out.root_ = root;
+  const auto open_kernels = [&](const char* path, const char* type, long magic) -> Result<host::Fd> {
+    auto found = find_in_root(root, path, false);
+    if (found && file_system_of(found->get()) == magic) return found;
+    const bool mounted = std::ranges::any_of(mounts, [&](const Mount& one) { return one.type == type && clean_path(one.destination) == path; });
+    if (mounted) return fail(std::string("the ") + type + " at '" + path + "' is no longer there", "somebody renames folders of the root");
+    return host::Fd();
+  };
+  TRY_ASSIGN(out.proc_, open_kernels("/proc", "proc", PROC_SUPER_MAGIC));
+  TRY_ASSIGN(out.sys_, open_kernels("/sys", "sysfs", SYSFS_MAGIC));
+  return out;
+}
+
+Result<host::Fd> HiddenPlaces::find(const std::string& path) const {
+  const std::string clean = clean_path(path);
+  if (proc_ && clean.starts_with("/proc/")) return find_in_root(proc_.get(), clean.substr(sizeof "/proc" - 1));
+  if (sys_ && clean.starts_with("/sys/")) return find_in_root(sys_.get(), clean.substr(sizeof "/sys" - 1));
+  return find_in_root(root_, clean);
+}
+
+Result<> protect_paths(const HiddenPlaces& places, const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
-    auto place = find_in_root(root, path);
+    auto place = places.find(path);
     if (!place && absent(place.error())) continue;
     if (!place) return std::unexpected(std::move(place.error()).within("cannot make '" + path + "' read-only"));
     auto protect = [&]() -> Result<> {
@@ -95,12 +118,12 @@ Result<> protect_paths(int root, const std::vector<std::string>& paths) {
   return {};
 }
 
-Result<> mask_paths(int root, const std::vector<std::string>& paths) {
+Result<> mask_paths(const HiddenPlaces& places, const std::vector<std::string>& paths) {
   // One empty file system covers all folders: the first is mounted, the others are copies of it (copies of what is mounted nowhere need
   // Linux 6.15).
   host::Fd null, empty;
   for (const std::string& path : paths) {
-    auto place = find_in_root(root, path);
+    auto place = places.find(path);
     if (!place && absent(place.error())) continue;
     if (!place) return std::unexpected(std::move(place.error()).within("cannot mask '" + path + "'"));
     auto mask = [&]() -> Result<> {
@@ -112,7 +135,7 @@ Result<> mask_paths(int root, const std::vector<std::string>& paths) {
       }
       host::Fd& source = folder ? empty : null;
       if (!source) {
-        TRY_ASSIGN(source, null_device(root));
+        TRY_ASSIGN(source, null_device(places.root()));
       }
       TRY_ASSIGN(const host::Fd tree, clone_tree(source.get(), "", false));
       return attach(tree.get(), place->get());

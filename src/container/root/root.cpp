@@ -141,8 +141,11 @@ Result<> enter_root(const RootRequest& request, const host::Fd& root) {
   if (::chdir("/") != 0) return fail_errno("cannot enter the root");
   if (propagation != 0 && ::mount(nullptr, "/", nullptr, propagation, nullptr) != 0) return fail_errno("cannot set the root's propagation");
   TRY_ASSIGN(const host::Fd here, host::Fd::open("/", O_PATH | O_DIRECTORY));
-  TRY(protect_paths(here.get(), spec.linux.readonly_paths));
-  TRY(mask_paths(here.get(), spec.linux.masked_paths));
+  if (!spec.linux.readonly_paths.empty() || !spec.linux.masked_paths.empty()) {
+    TRY_ASSIGN(const HiddenPlaces places, HiddenPlaces::make(here.get(), spec.mounts));
+    TRY(protect_paths(places, spec.linux.readonly_paths));
+    TRY(mask_paths(places, spec.linux.masked_paths));
+  }
   if (spec.root_readonly) TRY(set_attributes(here.get(), MOUNT_ATTR_RDONLY, 0, false));
   return {};
 }
