@@ -117,7 +117,7 @@ TEST(OciTerminal, RunRelays) {
   NEEDS_CONTAINERS();
   Bundle b;
   b.config["process"]["terminal"] = true;
-  b.script("trap 'stty size' WINCH; stty size; echo ready; read line; echo got $line; exit 5");
+  b.script("trap 'stty size' WINCH; stty size; echo ready; until read line; do :; done; echo got $line; exit 5");
   b.write_config();
   int master = -1, slave = -1;
   winsize size{20, 70, 0, 0};
@@ -135,6 +135,8 @@ TEST(OciTerminal, RunRelays) {
   EXPECT_THAT(read_until(master, "ready"), HasSubstr("20 70"));
   size.ws_row = 40;
   ::ioctl(master, TIOCSWINSZ, &size);
+  // The shell's `read` ends early when the signal comes: the word waits for its answer.
+  EXPECT_THAT(read_until(master, "40 70"), HasSubstr("40 70"));
   ASSERT_EQ(::write(master, "word\r", 5), 5);
   EXPECT_THAT(read_until(master, "got word"), HasSubstr("got word"));
   int status = 0;
