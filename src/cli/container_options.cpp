@@ -24,7 +24,7 @@ constexpr u64 longest_env_file = MiB;
 constexpr std::array machine_only = {"kernel", "initrd", "append", "module", "protocol", "decompress-in-guest", "firmware", "engine", "cpu", "code-cache",
                                      "engine-log", "count-blocks", "perf-map", "no-reboot", "save-on-signal", "save-and-exit", "restore", "control", "disk-size",
                                      "ssh-key", "user-data", "serial", "debug-console", "debug-exit", "testdev", "disk", "net", "console", "vsock", "balloon",
-                                     "rng", "share", "pmem", "fw-cfg"};
+                                     "rng", "share", "pmem", "fw-cfg", "numa-node"};
 
 std::unexpected<Error> bad(const std::string& option, const std::string& value, std::string why) { return fail(fmt::format("--{} {}", option, value), std::move(why)); }
 
@@ -69,6 +69,10 @@ std::vector<std::string> lines_of(const std::vector<u8>& bytes) {
   }
   if (!line.empty()) out.push_back(line);
   return out;
+}
+
+std::unexpected<Error> too_little(const std::string& option, const std::string& value, u64 size) {
+  return fail(fmt::format("--{} {}", option, value), "this is less than 512 KiB; a bare number is bytes", fmt::format("write {}M for MiB", size));
 }
 
 Result<> take_environment(const Parsed& options, ContainerDefinition& definition) {
@@ -165,14 +169,19 @@ std::vector<OptionSpec> container_options() {
       {"--uts", "MODE", "host name: private or host", Completes::words, {"private", "host"}},
       {"--cgroupns", "MODE", "view of cgroups: private or host", Completes::words, {"private", "host"}},
   };
-  for (OptionSpec& option : limit_options()) out.push_back(std::move(option));
   for (OptionSpec& option : out) option.group = "Options of containers";
+  for (OptionSpec& option : limit_options()) {
+    option.group = "Limits of containers and of machines of images";
+    out.push_back(std::move(option));
+  }
   return out;
 }
 
-std::string container_only_option(const Parsed& options) {
+std::string container_only_option(const Parsed& options, bool limits_count) {
+  std::vector<std::string> limits;
+  for (const OptionSpec& option : limit_options()) limits.push_back(option.key());
   for (const OptionSpec& option : container_options()) {
-    if (options.has(option.key())) return "--" + option.key();
+    if (options.has(option.key()) && (limits_count || std::ranges::find(limits, option.key()) == limits.end())) return "--" + option.key();
   }
   return {};
 }
@@ -182,27 +191,31 @@ std::string machine_only_option(const Parsed& options) {
   return found == machine_only.end() ? "" : fmt::format("--{}", *found);
 }
 
+Result<u64> cpu_thousandths(const std::string& text) {
+  double cpus = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cpus);
+  if (error != std::errc{} || end != text.data() + text.size() || !(cpus >= 0.001 && cpus <= 100'000)) return bad("cpus", text, "it must be a number such as 2 or 0.5");
+  return static_cast<u64>(std::llround(cpus * 1000));
+}
+
 Result<> limits_from_options(const Parsed& options, DomainLimits& limits) {
   TRY(take_size(options, "memory", limits.memory));
+  if (options.has("memory") && limits.memory < 512 * KiB) return too_little("memory", options.last("memory"), limits.memory);
+  if (options.has("cpus")) {
+    TRY_ASSIGN(limits.cpu_thousandths, cpu_thousandths(options.last("cpus")));
+  }
+  return other_limits_from_options(options, limits);
+}
+
+Result<> other_limits_from_options(const Parsed& options, DomainLimits& limits) {
   TRY(take_size(options, "memory-reservation", limits.memory_reservation));
+  if (options.has("memory-reservation") && limits.memory_reservation < 512 * KiB) {
+    return too_little("memory-reservation", options.last("memory-reservation"), limits.memory_reservation);
+  }
   if (options.last("memory-swap") == "-1") {
     limits.memory_swap = -1;
   } else {
     TRY(take_size(options, "memory-swap", limits.memory_swap));
-  }
-  for (const char* key : {"memory", "memory-reservation"}) {
-    if (!options.has(key)) continue;
-    const u64 size = std::string_view(key) == "memory" ? limits.memory : limits.memory_reservation;
-    if (size < 512 * KiB) {
-      return fail(fmt::format("--{} {}", key, options.last(key)), "this is less than 512 KiB; a bare number is bytes", fmt::format("write {}M for MiB", size));
-    }
-  }
-  if (options.has("cpus")) {
-    const std::string text = options.last("cpus");
-    double cpus = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cpus);
-    if (error != std::errc{} || end != text.data() + text.size() || !(cpus >= 0.001 && cpus <= 100'000)) return bad("cpus", text, "it must be a number such as 2 or 0.5");
-    limits.cpu_thousandths = static_cast<u64>(std::llround(cpus * 1000));
   }
   TRY(take_number(options, "cpu-shares", limits.cpu_shares));
   if (options.has("cpuset-cpus")) limits.cpuset_cpus = options.last("cpuset-cpus");

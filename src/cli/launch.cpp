@@ -132,6 +132,7 @@ Result<int> run_machine(const proto::VmConfig& wanted, const LaunchOptions& laun
       .fds = {{config_file.get(), config_fd}, {status_pipe.second.get(), status_fd}},
       // Should we be killed, it still ends in order and gives the terminal back.
       .death_signal = SIGTERM,
+      .in_child = launch.in_child,
   };
   int control_fd = first_given_fd;
   for (const host::ChildFd& given : launch.fds) control_fd = std::max(control_fd, given.theirs + 1);

@@ -1,5 +1,6 @@
 // The machine's own process: found, started, watched, and its end told.
 #pragma once
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ void complain(const Error& error);
 struct LaunchOptions {
   bool quiet = false;                ///< no lines about engine and outcome
   std::vector<host::ChildFd> fds{};  ///< descriptors it inherits beside 0 to 4, under their numbers there (5 and up)
+  std::function<Result<>()> in_child{};  ///< in the process before it becomes the machine's: it joins its cgroup there
 };
 
 /// Runs the machine in its own process with our standard input, output and error, until it ends. Signals that end or

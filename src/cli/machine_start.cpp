@@ -8,11 +8,13 @@
 
 #include <csignal>
 #include <filesystem>
+#include <optional>
 
 #include "base/scope.hpp"
 #include "cli/launch.hpp"
 #include "cli/run_network.hpp"
 #include "domain/machine_control.hpp"
+#include "domain/machine_group.hpp"
 #include "domain/machine_make.hpp"
 #include "image/store.hpp"
 #include "proto/init_config.hpp"
@@ -51,6 +53,7 @@ int program_code(const Machine& machine) {
 Result<int> live(const MachineStore& store, const Machine& machine, const StartOptions& options, bool console_here) {
   TRY_ASSIGN(host::Fd lock, store.lock(machine));
   ScopeExit clean([&] { forget_runtime(machine); });
+  domain::remove_left_group(machine);
   TRY(write_pid(machine));
   TRY_ASSIGN(const auto images, image::Store::open());
   TRY_ASSIGN(const auto image, images.find(machine.spec.image));
@@ -62,9 +65,16 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
   }
   TRY_ASSIGN(const MachineNetworks networks,
              join_networks(machine.spec.networks, machine.spec.publish, true, machine.spec.name, lock_fd + 1, config));
-  LaunchOptions launch{.quiet = options.quiet, .fds = {{lock.get(), lock_fd}}};
+  std::optional<domain::MachineGroup> group;
+  {
+    auto made = domain::MachineGroup::make(machine, config);
+    if (!made) return std::unexpected(std::move(made.error()));
+    group.emplace(std::move(*made));
+  }
+  LaunchOptions launch{.quiet = options.quiet, .fds = {{lock.get(), lock_fd}}, .in_child = [&] { return group->join(); }};
   launch.fds.insert(launch.fds.end(), networks.fds.begin(), networks.fds.end());
   auto code = run_machine(config, launch);
+  group.reset();
   if (image.kind == image::Kind::oci && code && *code == 0) code = program_code(machine);
   if (options.remove_after) {
     clean.release();

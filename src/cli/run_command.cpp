@@ -39,7 +39,8 @@ std::vector<OptionSpec> options_of_run() {
       {"--decompress-in-guest", "", "let a bzImage unpack itself instead of unpacking it here"},
       {"--firmware", "FILE", "firmware image, mapped so that it ends at 4 GiB", Completes::file},
       {"-m,--memory", "SIZE", "guest memory, such as 512M or 2G (default: 256M, of an image's machine 1G); a container's limit (default: none)"},
-      {"-c,--cpus", "N", "virtual CPUs (default: 1); of a container how much CPU time it gets, such as 1.5 (default: all)"},
+      {"-c,--cpus", "N", "virtual CPUs (default: 1), of an image's machine also 1.5: two with the time of one and a half; of a container how much CPU time it gets (default: all)"},
+      {"--numa-node", "N", "the node of this host whose memory the machine takes while there is some"},
       {"--engine", "NAME", "auto, kvm or soft (default: auto, the one that suits this host)", Completes::words, {"auto", "kvm", "soft"}},
       {"--cpu", "MODEL", "features: portable (default), common to all engines, host (all)",
        Completes::words, {"portable", "common", "host"}},
@@ -94,7 +95,20 @@ Result<> take_common(const Parsed& options, proto::VmConfig& config) {
                   fmt::format("write {}M for MiB", *size));
   }
   if (options.has("cpus")) {
-    TRY_ASSIGN(config.vcpus, parse_count(options.last("cpus"), "--cpus"));
+    if (options.has("IMAGE") && options.last("cpus").find('.') != std::string::npos) {
+      // The rest of the last one is taken back by a limit (run_image.cpp).
+      TRY_ASSIGN(const u64 thousandths, cpu_thousandths(options.last("cpus")));
+      config.vcpus = static_cast<unsigned>((thousandths + 999) / 1000);
+    } else {
+      TRY_ASSIGN(config.vcpus, parse_count(options.last("cpus"), "--cpus"));
+    }
+  }
+  if (options.has("numa-node")) {
+    unsigned node = 0;
+    const std::string text = options.last("numa-node");
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), node);
+    if (error != std::errc{} || end != text.data() + text.size()) return fail(fmt::format("--numa-node {}", text), "it must be a whole number");
+    config.numa_node = node;
   }
   if (options.has("engine")) config.engine = options.last("engine");
   if (options.has("cpu")) config.cpu = options.last("cpu");
@@ -110,7 +124,7 @@ Result<int> run_of_image(const Parsed& options) {
     if (const std::string other = machine_only_option(options); !other.empty()) return fail(other, "it belongs to virtual machines", "leave --container out");
     return run_container(options);
   }
-  if (const std::string other = container_only_option(options); !other.empty()) return fail(other, "it belongs to containers", "give --container, too");
+  if (const std::string other = container_only_option(options, false); !other.empty()) return fail(other, "it belongs to containers", "give --container, too");
   for (const char* option : {"kernel", "initrd", "firmware", "restore", "protocol", "module", "decompress-in-guest", "control",
                              "save-on-signal", "save-and-exit", "no-reboot", "code-cache", "engine-log", "count-blocks", "perf-map"}) {
     if (options.has(option)) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/scope.hpp"
+#include "cli/container_options.hpp"
 #include "cli/exec_command.hpp"
 #include "cli/image_for_run.hpp"
 #include "cli/launch.hpp"
@@ -92,6 +93,11 @@ Result<domain::MachineSpec> spec_from_options(const Parsed& options, const proto
   spec.engine = config.engine;
   spec.cpu = config.cpu;
   spec.devices = config;
+  spec.numa_node = config.numa_node;
+  TRY(other_limits_from_options(options, spec.limits));
+  if (options.last("cpus").find('.') != std::string::npos) {
+    TRY_ASSIGN(spec.limits.cpu_thousandths, cpu_thousandths(options.last("cpus")));
+  }
   if (options.has("append")) spec.append = config.append;
   if (options.has("disk-size")) {
     TRY_ASSIGN(spec.disk_size, parse_size(options.last("disk-size")));

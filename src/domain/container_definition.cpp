@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "domain/limits_fields.hpp"
 #include "net/port_spec.hpp"
 #include "proto/device_config.hpp"
 #include "proto/json_fields.hpp"
@@ -58,18 +59,7 @@ void members(Archive& a, D& d) {
   a.flag("remove", d.remove);
   a.flag("autostart", d.autostart);
   a.number("memory", d.limits.memory);
-  a.number("memory_reservation", d.limits.memory_reservation);
-  a.number("memory_swap", d.limits.memory_swap);
-  a.number("cpu_thousandths", d.limits.cpu_thousandths);
-  a.number("cpu_shares", d.limits.cpu_shares);
-  a.text("cpuset_cpus", d.limits.cpuset_cpus);
-  a.text("cpuset_mems", d.limits.cpuset_mems);
-  a.number("pids", d.limits.pids);
-  a.number("blkio_weight", d.limits.blkio_weight);
-  a.texts("read_bps", d.limits.read_bps);
-  a.texts("write_bps", d.limits.write_bps);
-  a.texts("read_iops", d.limits.read_iops);
-  a.texts("write_iops", d.limits.write_iops);
+  limits_members(a, d.limits);
   a.number("shm_size", d.shm_size);
   a.texts("ulimits", d.ulimits);
   a.texts("sysctls", d.sysctls);

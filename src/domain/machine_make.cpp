@@ -159,6 +159,7 @@ Result<proto::VmConfig> vm_config(const Machine& machine, const image::Image& im
   out.vcpus = spec.vcpus;
   out.engine = spec.engine;
   out.cpu = spec.cpu;
+  out.numa_node = spec.numa_node;
   out.kernel = image.kernel_path;
   out.initrd = image.initrd_path;
   if (image.kind == image::Kind::disk) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "domain/limits_fields.hpp"
 #include "proto/json_fields.hpp"
 #include "proto/vm_config.hpp"
 
@@ -29,6 +30,21 @@ Result<> check_words(const char* key, const std::vector<std::string>& words) {
   return {};
 }
 
+/// Only what is set.
+struct LimitsWriter {
+  nlohmann::ordered_json out = nlohmann::ordered_json::object();
+  template <class T>
+  void number(const char* key, T value) {
+    if (value != 0) out[key] = value;
+  }
+  void text(const char* key, const std::string& value) {
+    if (!value.empty()) out[key] = value;
+  }
+  void texts(const char* key, const std::vector<std::string>& values) {
+    if (!values.empty()) out[key] = values;
+  }
+};
+
 Result<MachineShare> share_from(const nlohmann::json& value) {
   if (!value.is_object()) return fail("shares", "each must be an object");
   proto::Fields fields(value, "shares");
@@ -50,6 +66,7 @@ Result<> check_machine(const MachineSpec& spec) {
   config.cpu = spec.cpu;
   config.kernel = "kernel";
   config.append = spec.append;
+  config.numa_node = spec.numa_node;
   static_cast<proto::DeviceConfig&>(config) = spec.devices;
   return config.validate();
 }
@@ -58,6 +75,7 @@ Result<> check_machine(const MachineSpec& spec) {
 
 Result<> MachineSpec::validate() const {
   TRY(check_machine(*this));
+  TRY(limits.validate());
   if (image.empty()) return fail(fmt::format("machine '{}'", name), "it has no image");
   TRY(check_hostname(hostname));
   for (const auto& [key, words] : {std::pair{"ssh_keys", &ssh_keys}, {"publish", &publish}, {"networks", &networks},
@@ -104,6 +122,11 @@ std::string MachineSpec::to_json() const {
   }
   texts("publish", publish);
   texts("networks", networks);
+  LimitsWriter limited;
+  limited.number("memory", limits.memory);
+  limits_members(limited, limits);
+  if (!limited.out.empty()) out["limits"] = std::move(limited.out);
+  if (numa_node) out["numa_node"] = *numa_node;
   text("append", append);
   auto more = nlohmann::ordered_json::object();
   proto::put_devices(more, devices);
@@ -141,6 +164,14 @@ Result<MachineSpec> MachineSpec::from_json(std::string_view text) {
   }
   fields.texts("publish", out.publish);
   fields.texts("networks", out.networks);
+  if (const auto* more = fields.take("limits")) {
+    if (!more->is_object()) return fail("limits", "it must be an object");
+    proto::Fields inner(*more, "limits");
+    inner.number("memory", out.limits.memory);
+    limits_members(inner, out.limits);
+    TRY(inner.finish());
+  }
+  if (unsigned node = 0; fields.number("numa_node", node)) out.numa_node = node;
   fields.text("append", out.append);
   if (const auto* more = fields.take("devices")) {
     if (!more->is_object()) return fail("devices", "it must be an object");

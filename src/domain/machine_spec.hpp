@@ -7,6 +7,7 @@
 
 #include "base/result.hpp"
 #include "base/types.hpp"
+#include "domain/container_definition.hpp"
 #include "proto/device_config.hpp"
 
 namespace nagaya::domain {
@@ -33,6 +34,9 @@ struct MachineSpec {
   std::vector<MachineShare> shares{};
   std::vector<std::string> publish{};   ///< "[ip:]host:guest[/proto]"
   std::vector<std::string> networks{};  ///< "NAME[,key=value…]"; empty: the default network; "none": no card
+  /// Of the machine's process with all its threads. `memory`: 0 is the guest's memory with room for the process.
+  DomainLimits limits{};
+  std::optional<unsigned> numa_node{};  ///< the node of the host whose memory is preferred
   std::string append{};                 ///< added to the kernel's command line
   proto::DeviceConfig devices{};        ///< beside those that every machine has
   // What an OCI image starts; empty: as the image says.

@@ -12,6 +12,7 @@
 #include <filesystem>
 
 #include "base/scope.hpp"
+#include "domain/machine_group.hpp"
 #include "host/dirs.hpp"
 
 namespace nagaya::domain {
@@ -150,6 +151,7 @@ Result<> MachineStore::remove(const Machine& machine) const {
 
 Result<> MachineStore::remove(const Machine& machine, host::Fd /*held*/) const {
   std::error_code error;
+  remove_left_group(machine);
   fs::remove_all(machine.places.runtime, error);
   // Renamed first: what was begun to be removed is no machine any more.
   const std::string gone = state_ + "/domains/." + machine.spec.name + ".removed";

@@ -23,6 +23,7 @@ struct MachinePlaces {
   [[nodiscard]] std::string control() const { return runtime + "/control.sock"; }
   [[nodiscard]] std::string vsock() const { return runtime + "/vsock.sock"; }
   [[nodiscard]] std::string status() const { return runtime + "/status"; }  ///< what nagaya-init told of its program
+  [[nodiscard]] std::string group() const { return folder + "/cgroup"; }  ///< where the cgroup of its process is, while there is one
   [[nodiscard]] std::string pid() const { return runtime + "/pid"; }
 };
 

@@ -15,7 +15,7 @@
 namespace nagaya::host {
 namespace {
 
-/// In the child between fork and exec: only async-signal-safe calls. Tells errno through `report` when exec fails.
+/// In the child between fork and exec: only async-signal-safe calls but those of options.in_child. Tells errno through `report` when exec fails.
 [[noreturn]] void become(const SpawnOptions& options, std::vector<char*>& argv, std::vector<ChildFd> fds, int report,
                          pid_t parent) {
   const auto give_up = [&] {
@@ -28,6 +28,12 @@ namespace {
     if (::getppid() != parent) ::_exit(127);  // the parent died before the call above
   }
   if (options.new_session && ::setsid() < 0) give_up();
+  if (options.in_child) {
+    if (auto done = options.in_child(); !done) {
+      errno = done.error().code != 0 ? done.error().code : ECANCELED;
+      give_up();
+    }
+  }
   // First move everything out of the way of the target numbers, then into place.
   int lowest = 3;
   for (const ChildFd& fd : fds) lowest = std::max(lowest, fd.theirs + 1);

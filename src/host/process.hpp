@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <csignal>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct SpawnOptions {
   std::vector<int> blocked;       ///< signals that wait until the child looks for them, however early they come
   bool die_with_parent = true;    ///< a signal when the parent's thread ends (PR_SET_PDEATHSIG):
   int death_signal = SIGKILL;     ///< this one
+  /// Runs in the child before the program, while all is as in the parent; its error is the spawn's. The parent has one thread, or
+  /// this allocates nothing.
+  std::function<Result<>()> in_child{};
   bool new_session = false;       ///< setsid: terminal signals do not reach it
 };
 

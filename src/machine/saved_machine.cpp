@@ -97,6 +97,7 @@ proto::VmConfig config_for_restore(const proto::VmConfig& saved, const proto::Vm
   out.engine = asked.engine;
   out.soft = asked.soft;
   out.restore = asked.restore;
+  out.numa_node = asked.numa_node;  // of this host
   out.no_reboot = asked.no_reboot;
   out.save_file = asked.save_file;
   out.save_then_exit = asked.save_then_exit;

@@ -13,6 +13,7 @@ constexpr std::array<std::string_view, 3> cpus = {"portable", "host", "common"};
 constexpr std::array<std::string_view, 5> protocols = {"auto", "linux64", "linux32", "pvh", "multiboot"};
 constexpr u64 least_memory = 2 * MiB, most_memory = 1024 * GiB;
 constexpr unsigned most_vcpus = 255;
+constexpr unsigned most_node = 1023;  // MAX_NUMNODES of x86
 constexpr std::size_t longest_append = 64 * KiB - 1;
 
 template <std::size_t N>
@@ -31,6 +32,7 @@ Result<> VmConfig::validate() const {
     return fail(fmt::format("memory of {} bytes", memory), "it must be whole MiB, from 2 MiB to 1 TiB");
   }
   if (vcpus < 1 || vcpus > most_vcpus) return fail(fmt::format("{} vCPUs", vcpus), "it must be 1 to 255");
+  if (numa_node && *numa_node > most_node) return fail(fmt::format("NUMA node {}", *numa_node), fmt::format("it must be 0 to {}", most_node));
   TRY(one_of("engine", engine, engines));
   TRY(one_of("cpu", cpu, cpus));
   TRY(soft.validate());
@@ -55,6 +57,7 @@ Result<> VmConfig::validate() const {
 
 std::string VmConfig::to_json() const {
   nlohmann::ordered_json out = {{"name", name}, {"memory", memory}, {"vcpus", vcpus}, {"engine", engine}, {"cpu", cpu}};
+  if (numa_node) out["numa_node"] = *numa_node;
   if (soft != SoftEngineConfig{}) out["soft"] = proto::to_json(soft);
   const auto text = [&](const char* key, const std::string& value) {
     if (!value.empty()) out[key] = value;
@@ -82,6 +85,7 @@ Result<VmConfig> VmConfig::from_json(std::string_view text) {
   fields.text("name", out.name);
   fields.number("memory", out.memory);
   fields.number("vcpus", out.vcpus);
+  if (unsigned node = 0; fields.number("numa_node", node)) out.numa_node = node;
   fields.text("engine", out.engine);
   fields.text("cpu", out.cpu);
   if (const auto* options = fields.take("soft")) {

@@ -14,10 +14,12 @@
 //    "vsock": {"cid": 3, "path": "vsock.sock"}, "shares": [{"tag": "data", "path": "/srv", "readonly": true}],
 //    "pmems": [{"path": "pmem.img", "readonly": false}], "balloon": {"deflate_on_oom": true, "free_page_reporting": true},
 //    "fw_cfg": [{"name": "opt/x", "string": "v"}, {"name": "opt/y", "file": "path"}],
+//    "numa_node": 0,
 //    "save_file": "machine.state", "save_then_exit": true, "control": "/run/vm.sock", "name": "vm"}
 //
 // Every key but one of kernel, firmware, restore is optional; the defaults are those of the structs below.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +35,7 @@ struct VmConfig : DeviceConfig {
   std::string name = "vm";  ///< letters, digits, '-', '_', '.'; for messages and the process title
   u64 memory = 256 * MiB;   ///< bytes; a multiple of 1 MiB, 2 MiB to 1 TiB
   unsigned vcpus = 1;       ///< 1..255
+  std::optional<unsigned> numa_node{};  ///< whose memory of the host is preferred for all that the process takes
   std::string engine = "auto";   ///< auto, kvm, soft
   /// "portable": features that every engine that runs well on this host carries; "common": that every usable engine does,
   /// however poor, so that the machine can move to any of them; "host": all of the engine's.

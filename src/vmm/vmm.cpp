@@ -14,6 +14,7 @@
 #include "host/event_loop.hpp"
 #include "host/fd.hpp"
 #include "host/new_file.hpp"
+#include "host/numa.hpp"
 #include "host/signal.hpp"
 #include "host/terminal.hpp"
 #include "host/thread.hpp"
@@ -319,6 +320,9 @@ VmOutcome run_vmm(VmmOptions options) {
 #endif
   auto beginning = Beginning::of(options.config);
   if (!beginning) return {Outcome::failed, 0, beginning.error().message()};
+  if (const auto node = beginning->config.numa_node) {
+    if (auto done = host::prefer_node(*node); !done) return {Outcome::failed, 0, done.error().message()};
+  }
   Jail jail = Jail::begin(beginning->config, options.jail);
   Vmm vmm(std::move(options), std::move(*beginning), std::move(jail));
   return vmm.run();

@@ -111,13 +111,36 @@ TEST_P(Outcomes, KillingTheCommandKillsTheMachine) {
 }
 
 TEST_P(Outcomes, AMachineThatIsKilledIsToldApart) {
-  Command command(small_run("spin", engine(), "how=0"));
+  const std::string socket = scratch("killed-" + engine() + ".ctl");
+  Command command(small_run("spin", engine(), "how=0", {"--control", socket}));
   ASSERT_TRUE(command.wait_for("spinning")) << command.errors();
   ASSERT_GT(command.vmm_pid(), 0);
+  EXPECT_TRUE(std::filesystem::exists(socket));
   ::kill(command.vmm_pid(), SIGKILL);
   ASSERT_TRUE(command.wait_end(30));
   EXPECT_EQ(command.exit_code(), 128 + SIGKILL);
   EXPECT_THAT(command.errors(), HasSubstr("killed"));
+  EXPECT_FALSE(std::filesystem::exists(socket)) << "its sockets are removed for it";
+}
+
+TEST_P(Outcomes, AMachineThatRunsHasNothingOfTheHost) {
+  Command command(small_run("spin", engine(), "how=0"));
+  ASSERT_TRUE(command.wait_for("spinning")) << command.errors();
+  const std::string process = "/proc/" + std::to_string(command.vmm_pid());
+  std::error_code error;
+  if (std::filesystem::read_symlink(process + "/ns/mnt", error) == std::filesystem::read_symlink("/proc/self/ns/mnt", error)) {
+    GTEST_SKIP() << "this host lets us make no namespaces";
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(process + "/root/"));
+  EXPECT_NE(std::filesystem::read_symlink(process + "/ns/net"), std::filesystem::read_symlink("/proc/self/ns/net"));
+  for (const auto& thread : std::filesystem::directory_iterator(process + "/task")) {
+    std::ifstream in(thread.path() / "status");
+    const std::string status{std::istreambuf_iterator<char>(in), {}};
+    EXPECT_THAT(status, HasSubstr("CapEff:\t0000000000000000"));
+    EXPECT_THAT(status, HasSubstr("CapBnd:\t0000000000000000"));
+    EXPECT_THAT(status, HasSubstr("Seccomp:\t2"));
+    EXPECT_THAT(status, HasSubstr("NoNewPrivs:\t1"));
+  }
 }
 
 TEST_P(Outcomes, SerialInputFromAPipe) {
