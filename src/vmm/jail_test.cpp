@@ -216,16 +216,18 @@ TEST_P(JailTest, AMachineIsSavedBesideItsFile) {
 
 TEST_P(JailTest, ThreadsThatWereThereAreInItToo) {
   with_all();
-  std::atomic<bool> closed = false;
+  std::atomic<bool> closed = false, ready = false;
   std::atomic<int> result = -1;
   std::jthread early;
   const auto open = [&] {
     early = host::start_thread("early", [&] {
       const auto rights = host::own_capabilities();
+      ready = true;
       while (!closed) std::this_thread::yield();
       const bool weak = rights && (*rights & ~kept_capabilities(JailNeeds::of(config_))) == 0;
       result = !weak ? 1 : !not_there(::open("/etc/passwd", O_RDONLY)) ? 2 : !refused(::socket(AF_INET, SOCK_STREAM, 0)) ? 3 : 0;
     });
+    while (!ready) std::this_thread::yield();
     return 0;
   };
   EXPECT_WELL(jailed(open, [&](const Jail&) {
