@@ -66,14 +66,25 @@ export function DomainsPage() {
 }
 
 function Filters({ filter, set, projects, shown, total }: { filter: Filter; set: (f: Partial<Filter>) => void; projects: string[]; shown: number; total: number | undefined }) {
-  const text = useRef<HTMLInputElement>(null);
   const [typed, setTyped] = useState(filter.text);
-  useEffect(() => setTyped(filter.text), [filter.text]);
+  // The address follows what is typed; only a change from elsewhere (the way back, “Clear”) comes into the field, else a slow page would
+  // put older letters over newer ones.
+  const sent = useRef(filter.text);
+  useEffect(() => {
+    if (filter.text === sent.current) return;
+    sent.current = filter.text;
+    setTyped(filter.text);
+  }, [filter.text]);
+  const type = (words: string) => {
+    sent.current = words;
+    setTyped(words);
+    set({ text: words });
+  };
   return (
     <div class="filters" role="search" aria-label="Filter domains">
-      <input ref={text} id="filter" type="search" class="filter-text" placeholder="Filter by name, image, address, label" aria-label="Filter by text" aria-keyshortcuts="/" value={typed}
-             onInput={(e) => { setTyped(e.currentTarget.value); set({ text: e.currentTarget.value }); }}
-             onKeyDown={(e) => { if (e.key === 'Escape') { if (typed) set({ text: '' }); else e.currentTarget.blur(); e.stopPropagation(); } }} />
+      <input id="filter" type="search" class="filter-text" placeholder="Filter by name, image, address, label" aria-label="Filter by text" aria-keyshortcuts="/" value={typed}
+             onInput={(e) => type(e.currentTarget.value)}
+             onKeyDown={(e) => { if (e.key === 'Escape') { if (typed) type(''); else e.currentTarget.blur(); e.stopPropagation(); } }} />
       <select aria-label="Kind" value={filter.kind} onChange={(e) => set({ kind: e.currentTarget.value })}>
         <option value="">both kinds</option><option value="vm">VMs</option><option value="container">containers</option>
       </select>

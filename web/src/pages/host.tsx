@@ -28,8 +28,8 @@ export function HostPage() {
       <section aria-labelledby="host-use">
         <h2 id="host-use">Use</h2>
         <div class="charts two">
-          {host.cpuBusyNs !== undefined && <Chart title="CPU" now={time} spanMs={hostKeepMs} format={percent} least={0.2} limit={host.cpus} lines={[{ name: 'CPU', series: hostCpu }]} />}
-          <Chart title="Memory" now={time} spanMs={hostKeepMs} format={size} bytes least={1 << 28} limit={host.memoryTotal} lines={[{ name: 'memory', series: hostMemory }]} />
+          {host.cpuBusyNs !== undefined && <Chart title="CPU" now={time} spanMs={hostKeepMs} format={percent} least={0.2} limit={host.cpus} limitWord="all" lines={[{ name: 'CPU', series: hostCpu }]} />}
+          <Chart title="Memory" now={time} spanMs={hostKeepMs} format={size} bytes least={1 << 28} limit={host.memoryTotal} limitWord="all" lines={[{ name: 'memory', series: hostMemory }]} />
         </div>
         <p class="below-charts">
           {host.load && <>Load <b class="number">{host.load.map((l) => l.toFixed(2)).join('  ')}</b> <span class="quiet">(1, 5, 15 minutes)</span> · </>}

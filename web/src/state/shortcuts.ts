@@ -16,7 +16,7 @@ export const shortcuts: readonly { title: string; keys: readonly (readonly [stri
 ];
 
 const targets: Record<string, PageName> = { d: 'domains', i: 'images', n: 'networks', v: 'volumes', e: 'events', h: 'host', a: 'access' };
-let prefix = 0;
+let prefix = Number.NEGATIVE_INFINITY;
 
 export function onKey(event: KeyboardEvent, showHelp: () => void): void {
   if (!shortcutsOn.value || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
@@ -27,7 +27,7 @@ export function onKey(event: KeyboardEvent, showHelp: () => void): void {
 
 function run(key: string, showHelp: () => void): boolean {
   const afterG = performance.now() - prefix < 1500;
-  prefix = 0;
+  prefix = Number.NEGATIVE_INFINITY;
   if (afterG && targets[key] && (key !== 'a' || can('listTokens'))) go(pageLink(targets[key]));
   else if (key === 'g') prefix = performance.now();
   else if (key === '?') showHelp();

@@ -29,6 +29,7 @@ export function Chart(props: {
   /** Least height of the scale, so that idle noise does not fill the graph. */
   least: number;
   limit?: number | undefined;
+  limitWord?: string;
 }) {
   const [at, setAt] = useState<number | undefined>(undefined);
   const box = useRef<SVGSVGElement>(null);
@@ -85,7 +86,7 @@ export function Chart(props: {
           })}
           {at !== undefined && <path class="chart-cursor" d={`M${at * width} 0V${height}`} />}
         </svg>
-        <span class="chart-max" aria-hidden="true">{props.format(max)}{useLimit ? ' (limit)' : ''}</span>
+        <span class="chart-max" aria-hidden="true">{props.format(max)}{useLimit ? ` (${props.limitWord ?? 'limit'})` : ''}</span>
         <span class="chart-min" aria-hidden="true">0</span>
       </div>
       <div class="chart-axis quiet" aria-hidden="true"><span>{Math.round(props.spanMs / 60000)} min ago</span><span>now</span></div>

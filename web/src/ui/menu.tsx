@@ -1,5 +1,5 @@
 // A button that opens a list of commands (ARIA's menu button pattern): arrows move, Escape closes, the focus returns.
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { ComponentChildren } from 'preact';
 
 export interface Item {
@@ -9,7 +9,7 @@ export interface Item {
 }
 
 export function Menu({ label, items, children }: { label: string; items: Item[]; children: ComponentChildren }) {
-  const [place, setPlace] = useState<{ top: number; right: number } | undefined>(undefined);
+  const [place, setPlace] = useState<{ top: number; right: number; button: number } | undefined>(undefined);
   const button = useRef<HTMLButtonElement>(null);
   const list = useRef<HTMLDivElement>(null);
   const close = (refocus: boolean) => {
@@ -20,15 +20,17 @@ export function Menu({ label, items, children }: { label: string; items: Item[];
     const rect = button.current!.getBoundingClientRect();
     const height = items.length * 32 + 12;
     const below = rect.bottom + height < innerHeight;
-    setPlace({ top: below ? rect.bottom + 2 : Math.max(4, rect.top - height - 2), right: document.documentElement.clientWidth - rect.right });
+    setPlace({ top: below ? rect.bottom + 2 : Math.max(4, rect.top - height - 2), right: document.documentElement.clientWidth - rect.right, button: rect.top });
   };
-  useEffect(() => {
+  // At once, not after the next picture: fast typing must meet the open menu.
+  useLayoutEffect(() => {
     if (!place) return;
     list.current?.querySelector<HTMLElement>('[role=menuitem]')?.focus();
     const outside = (e: Event) => {
       if (!list.current?.contains(e.target as Node) && !button.current?.contains(e.target as Node)) close(false);
     };
-    const scrolled = () => close(false);
+    // The list stays where the button was; an event of a scroll that had ended before changes nothing.
+    const scrolled = () => { if (Math.abs(button.current!.getBoundingClientRect().top - place.button) > 2) close(false); };
     document.addEventListener('pointerdown', outside);
     addEventListener('scroll', scrolled, true);
     addEventListener('resize', scrolled);

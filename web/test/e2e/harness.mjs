@@ -16,7 +16,7 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/
 const shots = process.env.NAGAYA_WEB_SHOTS;
 export const real = process.env.NAGAYA_URL ? { url: process.env.NAGAYA_URL.replace(/\/?$/, '/'), token: process.env.NAGAYA_TOKEN ?? '' } : undefined;
 export const onlyMock = real ? { skip: 'needs the made-up server' } : {};
-export const patience = real ? 60_000 : 30_000;
+export const patience = 60_000;
 
 let browser;
 export async function openBrowser() {
