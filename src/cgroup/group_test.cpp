@@ -223,7 +223,9 @@ TEST_F(RealGroup, AWholeSystemJoinsEveryHierarchy) {
   place_.all = true;
   const Group group = make({});
   for (const auto& hierarchy : layout_.hierarchies) {
-    if (hierarchy.writable) EXPECT_TRUE(fs::exists(hierarchy.mount_point + place_.path)) << hierarchy.mount_point;
+    if (hierarchy.writable) {
+      EXPECT_TRUE(fs::exists(hierarchy.mount_point + place_.path)) << hierarchy.mount_point;
+    }
   }
   ASSERT_TRUE(group.remove());
 }

@@ -48,6 +48,7 @@ struct CreateOptions {
   bool no_cgroup = false;        ///< --cgroup-manager=disabled
   std::optional<bool> rootless;  ///< go on without cgroups that may not be made; unset: as this process's rights are
   std::optional<Spec> spec;  ///< instead of the bundle's config.json
+  std::optional<ConsoleSize> console_size{};  ///< of the terminal, when the configuration gives none
   std::vector<int> private_fds{};  ///< descriptors of the caller that the waiting container shall not hold, even before its program runs
 };
 

@@ -148,7 +148,8 @@ Result<> bring_up(InitPlan& plan, const cgroup::Place& place, pid_t pid) {
 
 Result<State> create(const CreateOptions& options) {
   TRY_ASSIGN(const std::string bundle, bundle_path(options.bundle));
-  TRY_ASSIGN(const Configuration configuration, read_configuration(options, bundle));
+  TRY_ASSIGN(Configuration configuration, read_configuration(options, bundle));
+  if (auto& process = configuration.spec.process; process && process->terminal && !process->console_size) process->console_size = options.console_size;
   const Spec& spec = configuration.spec;
   InitPlan plan;
   TRY_ASSIGN(plan.namespaces, NamespacePlan::make(spec.linux.namespaces));

@@ -65,7 +65,14 @@ Result<> close_all_but(std::vector<int> keep, unsigned first) {
 }
 
 void default_signals() {
-  for (int number = 1; number < 65; ++number) ::signal(number, SIG_DFL);
+  // The C library keeps two signals to itself and would not reset them; the kernel's own call does.
+  const struct {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)();
+    u64 mask;
+  } by_default{SIG_DFL, 0, nullptr, 0};
+  for (int number = 1; number < 65; ++number) ::syscall(SYS_rt_sigaction, number, &by_default, nullptr, sizeof by_default.mask);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

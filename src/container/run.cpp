@@ -1,5 +1,7 @@
 // run: create and start in one command, which stays until the end unless it is told not to.
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "container/channel.hpp"
@@ -18,6 +20,8 @@ Result<int> run(const CreateOptions& options, bool detach, bool keep) {
     relay = std::move(ends.first);
     other_end = std::move(ends.second);
     mine.console_connection = other_end->get();
+    // Before the program asks for it.
+    if (winsize size{}; ::ioctl(0, TIOCGWINSZ, &size) == 0) mine.console_size = {size.ws_row, size.ws_col};
   }
   // Orphans of the container become ours to wait for, so that none is left as a zombie while we stay.
   if (!detach && !options.no_subreaper) ::prctl(PR_SET_CHILD_SUBREAPER, 1);
