@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "proto/vm_command.hpp"
+#include "host/passing.hpp"
 
 namespace nagaya::cli {
 

@@ -59,7 +59,7 @@ Record new_record(const CreateOptions& options, const std::string& bundle, const
   // Without a path: of its own name; for systemd a scope in its default slice.
   const std::string own = (options.manager == cgroup::Manager::systemd ? ":nagaya:" : "/") + options.id;
   record.cgroup = {spec.linux.cgroups_path.empty() ? own : spec.linux.cgroups_path, options.manager,
-                   options.rootless.value_or(rootless())};
+                   options.rootless.value_or(rootless()), is_whole_system(spec)};
   return record;
 }
 

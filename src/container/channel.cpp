@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "host/passing.hpp"
+
 namespace nagaya::container {
 namespace {
 
@@ -76,46 +78,16 @@ Result<std::string> expect(int socket, Word word, const char* who) {
 }
 
 Result<> send_fd(int socket, int fd, std::string_view text) {
-  char nothing = 0;
-  iovec part{text.empty() ? &nothing : const_cast<char*>(text.data()), text.empty() ? 1 : text.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  ssize_t count = 0;
-  do {
-    count = ::sendmsg(socket, &message, MSG_NOSIGNAL);
-  } while (count < 0 && errno == EINTR);
-  if (count < 0) return fail_errno("cannot send a descriptor");
+  // At least one byte must go with it.
+  TRY(host::send_passing(socket, text.empty() ? std::string_view("\0", 1) : text, fd));
   return {};
 }
 
 Result<host::Fd> receive_fd(int socket) {
-  char buffer[4096];
-  iovec part{buffer, sizeof buffer};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t count = 0;
-  do {
-    count = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (count < 0 && errno == EINTR);
-  if (count < 0) return fail_errno("cannot receive a descriptor");
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header == nullptr || header->cmsg_type != SCM_RIGHTS) return fail("a descriptor was awaited and none came");
-  int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return host::Fd(fd);
+  char text[4096];
+  TRY_ASSIGN(host::Passed passed, host::receive_passing(socket, text));
+  if (!passed.fd) return fail("a descriptor was awaited and none came");
+  return std::move(passed.fd);
 }
 
 }  // namespace nagaya::container

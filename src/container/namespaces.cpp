@@ -1,4 +1,5 @@
 #include "container/namespaces.hpp"
+#include "container/spec/names.hpp"
 
 #include <fcntl.h>
 #include <linux/nsfs.h>
@@ -17,7 +18,6 @@ namespace {
 constexpr unsigned new_time = 0x80;  // CLONE_NEWTIME, which older C libraries do not name
 constexpr unsigned flags[] = {CLONE_NEWPID, CLONE_NEWNET,  CLONE_NEWNS,     CLONE_NEWIPC,
                               CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWCGROUP, new_time};
-const char* const names[] = {"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"};
 
 }  // namespace
 
@@ -28,7 +28,7 @@ Result<NamespacePlan> NamespacePlan::make(const std::vector<Namespace>& namespac
   unsigned seen = 0;
   for (const Namespace& item : namespaces) {
     const unsigned flag = clone_flag(item.kind);
-    const std::string name = names[static_cast<int>(item.kind)];
+    const std::string name(namespace_name(item.kind));
     if ((seen & flag) != 0) return fail("the configuration names the " + name + " namespace twice");
     seen |= flag;
     if (item.path.empty()) {
@@ -61,7 +61,7 @@ Result<> NamespacePlan::join(unsigned which, bool lenient) {
     if (item.done || (flag & which) == 0) continue;
     if (::setns(item.fd.get(), static_cast<int>(flag)) != 0) {
       if (lenient && errno == EPERM) continue;
-      return fail_errno("cannot join the " + std::string(names[static_cast<int>(item.kind)]) + " namespace '" +
+      return fail_errno("cannot join the " + std::string(namespace_name(item.kind)) + " namespace '" +
                         item.path + "'");
     }
     item.done = true;

@@ -1,4 +1,5 @@
 #include "container/record.hpp"
+#include "container/spec/names.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -6,8 +7,6 @@ namespace nagaya::container {
 namespace {
 
 using Json = nlohmann::json;
-
-const char* const namespace_names[] = {"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"};
 
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
@@ -51,7 +50,7 @@ std::string write_record(const Record& record) {
                     {"optional", record.cgroup.optional},
                     {"saved", record.cgroup_saved}};
   Json& namespaces = json["namespaces"] = Json::array();
-  for (const NamespaceKind kind : record.namespaces) namespaces.push_back(namespace_names[static_cast<int>(kind)]);
+  for (const NamespaceKind kind : record.namespaces) namespaces.push_back(namespace_name(kind));
   json["terminal"] = record.terminal;
   return dump(json);
 }
@@ -80,9 +79,8 @@ Result<Record> parse_record(std::string_view text) {
   }
   if (const auto at = json.find("namespaces"); at != json.end() && at->is_array()) {
     for (const Json& item : *at) {
-      for (int kind = 0; kind < 8; ++kind) {
-        if (item == namespace_names[kind]) record.namespaces.push_back(static_cast<NamespaceKind>(kind));
-      }
+      const auto kind = item.is_string() ? namespace_kind(item.get_ref<const std::string&>()) : std::nullopt;
+      if (kind) record.namespaces.push_back(*kind);
     }
   }
   record.terminal = flag_of(json, "terminal");

@@ -9,11 +9,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <chrono>
-#include <cstring>
 #include <thread>
 
+#include "base/signal_name.hpp"
 #include "container/spec/parse.hpp"
 #include "domain/console_protocol.hpp"
 #include "domain/container_attach.hpp"
@@ -49,29 +48,9 @@ Result<> enter_monitor(const ContainerStatus& status) {
 }  // namespace
 
 Result<int> parse_signal(const std::string& text) {
-  int number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc{} && end == text.data() + text.size() && number > 0 && number <= SIGRTMAX) return number;
-  std::string name = text;
-  for (char& c : name) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
-  if (name.starts_with("SIG")) name.erase(0, 3);
-  for (int candidate = 1; candidate < NSIG; ++candidate) {
-    if (const char* known = ::sigabbrev_np(candidate); known != nullptr && name == known) return candidate;
-  }
-  for (const auto& [word, base, sign] : {std::tuple{"RTMIN", SIGRTMIN, 1}, {"RTMAX", SIGRTMAX, -1}}) {
-    if (!name.starts_with(word)) continue;
-    const std::string rest = name.substr(std::strlen(word));
-    int offset = 0;
-    if (!rest.empty() && (rest[0] == (sign > 0 ? '+' : '-'))) {
-      const auto [stop, wrong] = std::from_chars(rest.data() + 1, rest.data() + rest.size(), offset);
-      if (wrong != std::errc{} || stop != rest.data() + rest.size()) break;
-    } else if (!rest.empty()) {
-      break;
-    }
-    const int value = base + sign * offset;
-    if (value >= SIGRTMIN && value <= SIGRTMAX) return value;
-  }
-  return fail(fmt::format("there is no signal '{}'", text));
+  const int number = signal_of_name(text);
+  if (number <= 0) return fail(fmt::format("there is no signal '{}'", text));
+  return number;
 }
 
 Result<> stop_container(const ContainerStore& store, const Container& container, const image::OciConfig& image, unsigned seconds) {

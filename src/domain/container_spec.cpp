@@ -184,7 +184,7 @@ void set_mounts(const ContainerDefinition& definition, const ContainerPlaces& pl
     mounts.push_back(tmpfs("/run", {"nosuid", "nodev", "mode=755"}));
     mounts.push_back(tmpfs("/run/lock", {"nosuid", "nodev", "noexec", "mode=1777", "size=5m"}));
     mounts.push_back(tmpfs("/tmp", {"nosuid", "nodev", "mode=1777"}));
-    spec.annotations.emplace_back("org.nagaya.system", "true");
+    spec.annotations.emplace_back(container::system_annotation, "true");
   }
   if (!places.reaper.empty()) mounts.push_back(bind(places.reaper, "/run/.nagaya/init", true));
   if (!places.hosts.empty()) mounts.push_back(bind(places.hosts, "/etc/hosts", definition.read_only));

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "host/new_file.hpp"
+#include "host/passing.hpp"
 
 namespace nagaya::domain {
 namespace {

@@ -2,16 +2,15 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 #include <filesystem>
 
 #include "base/scope.hpp"
+#include "domain/folder_lock.hpp"
 #include "domain/machine_group.hpp"
 #include "host/dirs.hpp"
 
@@ -21,30 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr u64 longest_definition = 1 * MiB;
-
-Result<> make_folders(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) return fail_errno(fmt::format("cannot make the folder '{}'", path), error.value());
-  return {};
-}
-
-/// Locks of the open file: a child that inherits the descriptor holds it, too; and one can look without taking it.
-struct flock whole_file() {
-  struct flock out{};
-  out.l_type = F_WRLCK;
-  out.l_whence = SEEK_SET;
-  return out;
-}
-
-std::string now_utc() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 Error unknown_machine(const std::string& name) {
   return {fmt::format("there is no machine '{}'", name), {}, "'nagaya ps -a' lists them"};
@@ -126,23 +101,17 @@ Result<std::vector<Machine>> MachineStore::list(std::vector<std::string>* unread
 }
 
 Result<host::Fd> MachineStore::lock(const Machine& machine) const {
-  const std::string path = machine.places.folder + "/lock";
-  TRY_ASSIGN(host::Fd fd, host::Fd::open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  struct flock whole = whole_file();
-  if (::fcntl(fd.get(), F_OFD_SETLK, &whole) != 0) {
-    if (errno != EAGAIN) return fail_errno(fmt::format("cannot lock '{}'", path));
+  auto fd = lock_folder(machine.places.folder);
+  if (!fd && fd.error().code == EBUSY) {
     return fail(fmt::format("machine '{}' runs already", machine.spec.name), {}, fmt::format("'nagaya stop {}' ends it", machine.spec.name));
   }
+  if (!fd) return fd;
   TRY(make_folders(machine.places.runtime));
   if (::chmod(machine.places.runtime.c_str(), 0700) != 0) return fail_errno(fmt::format("cannot close '{}' to others", machine.places.runtime));
   return fd;
 }
 
-bool MachineStore::running(const Machine& machine) const {
-  auto fd = host::Fd::open(machine.places.folder + "/lock", O_RDONLY | O_NOFOLLOW);
-  struct flock whole = whole_file();
-  return fd && ::fcntl(fd->get(), F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
-}
+bool MachineStore::running(const Machine& machine) const { return folder_locked(machine.places.folder); }
 
 Result<> MachineStore::remove(const Machine& machine) const {
   TRY_ASSIGN(host::Fd held, lock(machine));
@@ -162,19 +131,6 @@ Result<> MachineStore::remove(const Machine& machine, host::Fd /*held*/) const {
   return {};
 }
 
-std::string MachineStore::fresh_name(const std::string& image) const {
-  std::string stem;
-  for (const char c : image.substr(image.rfind('/') + 1)) {
-    if (c == ':' || c == '@' || stem.size() == 32) break;
-    if (proto::plain_name("x" + std::string(1, c))) stem += c;
-  }
-  if (stem.empty() || !proto::plain_name(stem)) stem = "vm";
-  for (;;) {
-    u32 number = 0;
-    (void)!::getrandom(&number, sizeof number, 0);
-    std::string name = fmt::format("{}-{:04x}", stem, number & 0xffff);
-    if (::access(places_of(name).folder.c_str(), F_OK) != 0) return name;
-  }
-}
+std::string MachineStore::fresh_name(const std::string& image) const { return fresh_name_in(state_ + "/domains", image, "vm"); }
 
 }  // namespace nagaya::domain

@@ -150,27 +150,6 @@ Result<> write_all(int fd, std::string_view text) {
   return write_all(fd, std::span(reinterpret_cast<const u8*>(text.data()), text.size()));
 }
 
-Result<> send_with_file(int socket, std::string_view text, int fd) {
-  iovec part{const_cast<char*>(text.data()), text.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
-  ssize_t sent;
-  do sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  if (sent < 0) return fail_errno("cannot send a file");
-  // The file went with the first byte.
-  return write_all(socket, text.substr(static_cast<std::size_t>(sent)));
-}
-
 Result<std::size_t> read_up_to(int fd, std::span<u8> out) {
   std::size_t total = 0;
   while (total < out.size()) {

@@ -66,8 +66,6 @@ Result<> set_nonblocking(int fd);
 /// Writes all bytes; EINTR and short writes are dealt with, a full non-blocking descriptor is waited for.
 Result<> write_all(int fd, std::span<const u8> data);
 Result<> write_all(int fd, std::string_view text);
-/// Sends `text` over a UNIX socket, and with it the open file of a descriptor (SCM_RIGHTS).
-Result<> send_with_file(int socket, std::string_view text, int fd);
 /// Reads up to out.size() bytes until end of file; returns the count.
 Result<std::size_t> read_up_to(int fd, std::span<u8> out);
 /// Reads a whole file of at most `limit` bytes; the error names the path.

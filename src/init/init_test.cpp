@@ -88,15 +88,6 @@ TEST(User, NamesBeforeNumbers) {
   EXPECT_FALSE(identity_of("-1", passwd, group));
 }
 
-TEST(Signals, ByNameAndNumber) {
-  EXPECT_EQ(signal_number("SIGINT"), 2);
-  EXPECT_EQ(signal_number("QUIT"), 3);
-  EXPECT_EQ(signal_number("15"), 15);
-  EXPECT_EQ(signal_number("SIGNONSENSE"), 0);
-  EXPECT_EQ(signal_number("999"), 0);
-  EXPECT_EQ(signal_number(""), 0);
-}
-
 TEST(InitConfig, RoundTripAndNonsense) {
   const proto::InitConfig config{.hostname = "h", .args = {"/bin/sh", "-c", "echo \"x\"\n"}, .env = {"A=b c"}, .workdir = "/w", .user = "u", .stop_signal = "SIGINT",
                                  .mounts = {{"t", "/m", true}}, .terminal = true, .network = false};

@@ -21,6 +21,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/signal_name.hpp"
 #include "init/dhcp.hpp"
 #include "init/files.hpp"
 #include "init/report.hpp"
@@ -197,18 +198,6 @@ std::string line_of(const char* kind, int code, const std::string& text = {}) {
 
 }  // namespace
 
-int signal_number(const std::string& name) {
-  if (!name.empty() && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; }) && name.size() < 4) {
-    const int number = std::atoi(name.c_str());
-    return number < NSIG ? number : 0;
-  }
-  const std::string bare = name.starts_with("SIG") ? name.substr(3) : name;
-  for (int i = 1; i < NSIG; ++i) {
-    if (const char* abbreviation = ::sigabbrev_np(i); abbreviation != nullptr && bare == abbreviation) return i;
-  }
-  return 0;
-}
-
 std::string run_service(const proto::InitConfig& config, int agent) {
   const auto give_up = [](const Error& error, int code) { return line_of("error", code, error.message()); };
   if (!config.hostname.empty() && ::sethostname(config.hostname.data(), config.hostname.size()) != 0) say("cannot set the host name");
@@ -237,8 +226,8 @@ std::string run_service(const proto::InitConfig& config, int agent) {
   if (got == sizeof code) {
     return give_up(Error{"cannot start " + config.args[0], std::strerror(code)}, code == ENOENT || code == ENOTDIR ? 127 : 126);
   }
-  int stop = signal_number(config.stop_signal);
-  if (stop == 0) stop = SIGTERM;
+  int stop = signal_of_name(config.stop_signal);
+  if (stop <= 0) stop = SIGTERM;
   return line_of("exit", supervise(program, signals, stop));
 }
 

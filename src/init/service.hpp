@@ -14,7 +14,4 @@ namespace nagaya::init {
 /// Writes a line to the status port; false when there is none.
 [[nodiscard]] bool tell_status(const std::string& line);
 
-/// Number of "SIGTERM", "TERM" or "15"; 0 when there is none such.
-[[nodiscard]] int signal_number(const std::string& name);
-
 }  // namespace nagaya::init

@@ -21,6 +21,7 @@
 #include <cstring>
 #include <functional>
 
+#include "host/passing.hpp"
 #include "net/tool.hpp"
 
 namespace nagaya::net {
@@ -123,45 +124,13 @@ Result<host::Fd> open_packet_socket(const CardInside& card) {
   return socket;
 }
 
-void send_fd(int socket, int fd) {
-  char byte = 'F';
-  iovec part{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  (void)::sendmsg(socket, &message, MSG_NOSIGNAL);
-}
-
 /// What the child says: 'F' with a descriptor, 'D' for done, else 'E' and the error's text.
 Result<host::Fd> answer_of(int socket) {
   std::string text(4096, '\0');
-  iovec part{text.data(), text.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t got;
-  do got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  while (got < 0 && errno == EINTR);
-  if (got <= 0) return fail("cannot set up the container's network", "the process that does it ended early");
-  host::Fd out;
-  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    out = host::Fd(fd);
-  }
-  if (text[0] == 'E') return fail("cannot set up the container's network", text.substr(1, static_cast<std::size_t>(got) - 1));
-  return out;
+  auto passed = host::receive_passing(socket, text);
+  if (!passed || passed->bytes == 0) return fail("cannot set up the container's network", "the process that does it ended early");
+  if (text[0] == 'E') return fail("cannot set up the container's network", text.substr(1, passed->bytes - 1));
+  return std::move(passed->fd);
 }
 
 Result<> enter(const Inside& where) {
@@ -195,7 +164,7 @@ Result<host::Fd> inside(const Inside& where, const std::function<Result<host::Fd
       const std::string text = "E" + result.error().message();
       (void)::send(theirs.get(), text.data(), text.size(), MSG_NOSIGNAL);
     } else if (*result) {
-      send_fd(theirs.get(), result->get());
+      (void)host::send_passing(theirs.get(), "F", result->get());
     } else {
       (void)::send(theirs.get(), "D", 1, MSG_NOSIGNAL);
     }

@@ -2,11 +2,11 @@
 #include <pwd.h>
 #include <sys/stat.h>
 
-#include <charconv>
 #include <csignal>
 #include <cstring>
 #include <string_view>
 
+#include "base/signal_name.hpp"
 #include "oci/commands.hpp"
 #include "oci/json_text.hpp"
 #include "oci/options.hpp"
@@ -17,32 +17,6 @@ namespace {
 Result<std::string> id_alone(Words words) {
   TRY_ASSIGN(const Parsed parsed, Parsed::read(words, {}, false));
   return only_argument(parsed.arguments, "the container's id");
-}
-
-/// "9", "KILL", "SIGKILL", "RTMIN+3".
-Result<int> signal_number(const std::string& text) {
-  std::string_view name = text;
-  int number = 0;
-  const auto [end, code] = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (code == std::errc{} && end == name.data() + name.size()) {
-    if (number >= 0 && number <= SIGRTMAX) return number;
-    return fail("unknown signal '" + text + "'");
-  }
-  if (name.starts_with("SIG")) name.remove_prefix(3);
-  for (int i = 1; i < SIGRTMIN; ++i) {
-    const char* known = ::sigabbrev_np(i);
-    if (known != nullptr && name == known) return i;
-  }
-  const bool from_end = name.starts_with("RTMAX");
-  if (from_end || name.starts_with("RTMIN")) {
-    name.remove_prefix(5);
-    int offset = 0;
-    if (name.starts_with('+') || name.starts_with('-'))
-      std::from_chars(name.data() + 1, name.data() + name.size(), offset);
-    const int value = from_end ? 64 - offset : 34 + offset;  // as the C libraries of containers number them
-    if (value >= 34 && value <= 64) return value;
-  }
-  return fail("unknown signal '" + text + "'");
 }
 
 std::string owner_of(const std::string& root, const std::string& id) {
@@ -89,7 +63,9 @@ Result<int> kill_command(const Global& global, Words words) {
   TRY_ASSIGN(const Parsed parsed, Parsed::read(words, options, false));
   if (parsed.arguments.empty() || parsed.arguments.size() > 2)
     return fail("kill needs a container's id and perhaps a signal");
-  TRY_ASSIGN(const int signal, signal_number(parsed.arguments.size() == 2 ? parsed.arguments[1] : "TERM"));
+  const std::string name = parsed.arguments.size() == 2 ? parsed.arguments[1] : "TERM";
+  const int signal = signal_of_name(name);
+  if (signal < 0) return fail("unknown signal '" + name + "'");
   TRY(container::kill(global.root, parsed.arguments[0], signal, parsed.has("all")));
   return 0;
 }

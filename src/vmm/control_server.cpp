@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "host/apart.hpp"
+#include "host/passing.hpp"
 
 namespace nagaya::vmm {
 
@@ -47,34 +48,17 @@ Result<> ControlServer::serve(host::Fd socket) {
   return {};
 }
 
-ssize_t ControlServer::receive(Client& client, std::span<char> buffer) {
-  iovec part{buffer.data(), buffer.size()};
-  // Room for one: the kernel closes what else is sent.
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t got = ::recvmsg(client.socket.get(), &message, MSG_CMSG_CLOEXEC);
-  if (got < 0) return got;
-  for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr; item = CMSG_NXTHDR(&message, item)) {
-    int fd = -1;
-    if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS || item->cmsg_len < CMSG_LEN(sizeof fd)) continue;
-    std::memcpy(&fd, CMSG_DATA(item), sizeof fd);
-    client.file = host::Fd(fd);
-  }
-  return got;
-}
-
 void ControlServer::readable(int fd) {
   const auto found = clients_.find(fd);
   if (found == clients_.end()) return;
   Client& client = found->second;
   std::array<char, 4096> buffer;
-  const ssize_t got = receive(client, buffer);
-  bool keep = got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
-  if (got > 0) client.pending.append(buffer.data(), static_cast<std::size_t>(got));
+  auto got = host::receive_passing(fd, buffer);
+  bool keep = got ? got->bytes > 0 : got.error().code == EAGAIN;
+  if (got) {
+    client.pending.append(buffer.data(), got->bytes);
+    if (got->fd) client.file = std::move(got->fd);
+  }
   std::size_t end;
   while (keep && (end = client.pending.find('\n')) != std::string::npos) {
     const std::string line = client.pending.substr(0, end);

@@ -39,8 +39,6 @@ class ControlServer {
   };
   void accept();
   void readable(int fd);
-  /// recv(2), with the descriptor that came along.
-  static ssize_t receive(Client& client, std::span<char> buffer);
   /// False: drop the client.
   bool answer(Client& client, std::string_view line);
 

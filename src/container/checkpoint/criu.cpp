@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "container/checkpoint/log.hpp"
+#include "host/passing.hpp"
 #include "host/process.hpp"
 
 namespace nagaya::container::criu {
@@ -68,26 +69,10 @@ Result<Answer> decode(std::string_view bytes) {
 /// One packet of CRIU's, perhaps with a descriptor. An empty one: it has gone.
 Result<Answer> receive(int socket) {
   std::string bytes(answer_limit, '\0');
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  iovec part{bytes.data(), bytes.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t count = 0;
-  do {
-    count = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (count < 0 && errno == EINTR);
-  if (count <= 0) return fail("CRIU ended without an answer");
-  host::Fd fd;
-  if (const cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
-    int number = -1;
-    std::memcpy(&number, CMSG_DATA(head), sizeof number);
-    fd = host::Fd(number);
-  }
-  TRY_ASSIGN(Answer answer, decode(std::string_view(bytes).substr(0, static_cast<std::size_t>(count))));
-  answer.fd = std::move(fd);
+  TRY_ASSIGN(host::Passed passed, host::receive_passing(socket, bytes));
+  if (passed.bytes == 0) return fail("CRIU ended without an answer");
+  TRY_ASSIGN(Answer answer, decode(std::string_view(bytes).substr(0, passed.bytes)));
+  answer.fd = std::move(passed.fd);
   return answer;
 }
 

@@ -33,10 +33,6 @@ std::string folder_name(const Folder& group) {
   return group.controllers.starts_with("name=") ? group.controllers.substr(5) : group.controllers;
 }
 
-bool is_system(const Spec& spec) {
-  return std::ranges::any_of(spec.annotations, [](const auto& entry) { return entry.first == "org.nagaya.system" && entry.second == "true"; });
-}
-
 Result<host::Fd> group_mount(const Folder& group, u64 attributes) {
   TRY_ASSIGN(host::Fd tree, clone_tree(AT_FDCWD, group.folder, false));
   TRY(set_attributes(tree.get(), attributes, 0, false));
@@ -49,7 +45,7 @@ Result<> mount_hierarchies(const RootRequest& request, int root, const Mount& mo
   TRY_ASSIGN(const host::Fd base, new_mount("tmpfs", "cgroup", {"mode=755", "size=64k"}, wanted & ~static_cast<u64>(MOUNT_ATTR_RDONLY)));
   TRY(attach(base.get(), target.get()));
   // A whole system arranges its services in the hierarchy made for that, which limits nothing.
-  const bool system = is_system(*request.spec);
+  const bool system = is_whole_system(*request.spec);
   for (const Folder& group : request.cgroups) {
     const std::string name = folder_name(group);
     const bool own = system && (group.controllers == "name=systemd" || group.v2);
@@ -72,7 +68,7 @@ Result<> mount_cgroups(const RootRequest& request, int root, const Mount& mount,
 
   TRY_ASSIGN(const host::Fd target, mount_place(root, mount, false));
   const auto v2 = std::ranges::find_if(request.cgroups, &Folder::v2);
-  const u64 attributes = is_system(*request.spec) ? options.set & ~static_cast<u64>(MOUNT_ATTR_RDONLY) : options.set;
+  const u64 attributes = is_whole_system(*request.spec) ? options.set & ~static_cast<u64>(MOUNT_ATTR_RDONLY) : options.set;
   // Without a group of its own it would see those of others: for looking only (CVE-2023-25809).
   auto made = v2 != request.cgroups.end() ? group_mount(*v2, attributes) : new_mount("cgroup2", "cgroup", {}, options.set | MOUNT_ATTR_RDONLY);
   if (!made && (made.error().code == EPERM || made.error().code == EBUSY)) {

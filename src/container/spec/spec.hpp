@@ -241,4 +241,13 @@ struct Spec {
   Linux linux;
 };
 
+/// The annotation of a container that is a whole system: its own init arranges its services in cgroups.
+inline constexpr const char* system_annotation = "org.nagaya.system";
+[[nodiscard]] inline bool is_whole_system(const Spec& spec) {
+  for (const auto& [key, value] : spec.annotations) {
+    if (key == system_annotation) return value == "true";
+  }
+  return false;
+}
+
 }  // namespace nagaya::container
