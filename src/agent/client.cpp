@@ -93,9 +93,18 @@ Result<std::vector<std::string>> ping(const std::string& socket, int patience_ms
 }
 
 Result<> set_time(const std::string& socket, int patience_ms) {
-  TRY_ASSIGN(Channel channel, connect(socket, patience_ms));
-  TRY(ask(channel, {.operation = Operation::set_time, .time_ns = host::wall_clock_ns()}));
-  return {};
+  const u64 end = host::monotonic_ns() + static_cast<u64>(patience_ms) * 1'000'000;
+  while (true) {
+    // Of the whole exchange: a restored guest may take the connection before it reads that its transport was reset
+    // (Virtio 1.2, 5.10.6.7.1), and then ends it.
+    auto done = [&]() -> Result<> {
+      TRY_ASSIGN(Channel channel, connect_once(socket));
+      TRY(ask(channel, {.operation = Operation::set_time, .time_ns = host::wall_clock_ns()}));
+      return {};
+    }();
+    if (done || host::monotonic_ns() >= end) return done;
+    ::usleep(pause_us);
+  }
 }
 
 Result<> power(const std::string& socket, Power kind) {
