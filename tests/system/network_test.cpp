@@ -147,7 +147,7 @@ TEST_F(Network, APublishedPortIsReachedFromTheHost) {
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   std::string back;
   // The guest's program may need a moment more than its word.
-  for (int attempt = 0; attempt < 20 && back.empty(); ++attempt) {
+  for (int attempt = 0; attempt < 150 && back.empty(); ++attempt) {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     char buffer[16] = {};
     if (::connect(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0 && ::send(fd, "echo", 4, MSG_NOSIGNAL) == 4 && ::recv(fd, buffer, 4, MSG_WAITALL) == 4) back = buffer;
@@ -174,7 +174,7 @@ TEST_F(Network, MachinesOnAnIsolatedNetworkSeeEachOtherAndNothingElse) {
   ASSERT_TRUE(one.wait_for("up")) << one.output() << one.errors();
   // A large transfer between them, too: its sum is known.
   Command two(on_network(up + "2/24 dev eth0; ip route add default via 10.9.9.254; for i in $(seq 60); do ping -c 1 -W 1 10.9.9.1 >/dev/null && echo seen && break; done; "
-                         "ping -c 1 -W 2 10.0.2.2 >/dev/null || echo nothing else; sleep 1; echo over | nc 10.9.9.1 9; echo end", {"--network", "quiet"}));
+                         "ping -c 1 -W 2 10.0.2.2 >/dev/null || echo nothing else; until echo over | nc 10.9.9.1 9; do sleep 0.2; done; echo end", {"--network", "quiet"}));
   EXPECT_TRUE(two.wait_end()) << two.output();
   EXPECT_TRUE(one.wait_end()) << one.output();
   EXPECT_THAT(two.output(), HasSubstr("seen"));
@@ -188,7 +188,7 @@ TEST_F(Network, MachinesOnASharedNetworkHaveAddressesOfTheirOwn) {
   Command one(on_network(card_up + "echo ready; nc -l -p 9; echo end", {"--network", "lab"}));
   ASSERT_TRUE(one.wait_for("ready")) << one.output() << one.errors();
   EXPECT_EQ(run({"network", "rm", "lab"}).code, 125);  // in use
-  Command two(on_network(card_up + "ping -c 1 -W 5 10.77.0.15 >/dev/null && echo seen; echo over | nc 10.77.0.15 9", {"--network", "lab"}));
+  Command two(on_network(card_up + "for i in $(seq 60); do ping -c 1 -W 1 10.77.0.15 >/dev/null && echo seen && break; done; until echo over | nc 10.77.0.15 9; do sleep 0.2; done", {"--network", "lab"}));
   EXPECT_TRUE(two.wait_end()) << two.output();
   EXPECT_TRUE(one.wait_end()) << one.output();
   EXPECT_THAT(one.output(), HasSubstr("bound 10.77.0.15 "));
