@@ -200,6 +200,12 @@ Result<State> create(const CreateOptions& options) {
     plan.launch.listen_fds = inherited_listen_fds();
     plan.launch.adjust_oom =
         !plan.namespaces.is_fresh(NamespaceKind::user) && !plan.namespaces.joins(NamespaceKind::user);
+    // In a user namespace of its own a process has all capabilities that the kernel knows.
+    if (plan.launch.adjust_oom && spec.process->capabilities) {
+      std::string names;
+      for (const std::string& name : missing_capabilities(*spec.process->capabilities)) names += " " + name;
+      if (!names.empty()) warn("capabilities that nobody here can give are left out:" + names);
+    }
     if (spec.linux.seccomp) {
       TRY_ASSIGN(seccomp, SeccompProgram::compile(*spec.linux.seccomp));
       plan.launch.seccomp = &*seccomp;

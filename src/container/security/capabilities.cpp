@@ -182,6 +182,17 @@ Result<> become_user(const User& user, const Capabilities& capabilities, std::ve
   return raise_ambient(ambient, next.permitted & next.inheritable, missing);
 }
 
+std::vector<std::string> missing_capabilities(const Capabilities& capabilities) {
+  std::vector<std::string> out;
+  const auto have = current();
+  if (!have) return out;
+  for (const auto* set : {&capabilities.bounding, &capabilities.permitted, &capabilities.effective,
+                          &capabilities.inheritable, &capabilities.ambient}) {
+    bits(*set, have->permitted, &out);
+  }
+  return out;
+}
+
 std::vector<std::string> known_capabilities() {
   std::size_t count = names.size();
   std::array<char, 16> text{};

@@ -26,6 +26,8 @@ Result<> drop_bounding_set(const Capabilities& capabilities);
 /// Changes groups and user, keeping capabilities; then sets the four sets. A capability that this host's own bounding set lacks is
 /// left out; its name is appended to `missing`.
 Result<> become_user(const User& user, const Capabilities& capabilities, std::vector<std::string>* missing);
+/// Of all sets, the names that the caller cannot give: unknown ones, and those it lacks itself.
+std::vector<std::string> missing_capabilities(const Capabilities& capabilities);
 /// Names this kernel knows, from /proc/sys/kernel/cap_last_cap.
 std::vector<std::string> known_capabilities();
 

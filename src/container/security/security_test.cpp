@@ -194,6 +194,8 @@ TEST_F(AsRoot, CapabilitiesNobodyHasAreTold) {
     return missing == std::vector<std::string>{"CAP_FLY", "CAP_KILL"} ? "" : "others are missing";
   }),
             "");
+  EXPECT_EQ(missing_capabilities({.bounding = {"CAP_CHOWN", "CAP_FLY"}, .ambient = {"CAP_FLY", "CAP_SWIM"}}),
+            (std::vector<std::string>{"CAP_FLY", "CAP_SWIM"}));
   const auto known = known_capabilities();
   ASSERT_FALSE(known.empty());
   EXPECT_EQ(known.front(), "CAP_CHOWN");
