@@ -24,7 +24,7 @@ program: ## install what is missing, configure, compile the programs only
 	@scripts/install-packages build
 	@mkdir -p $(BUILD)
 	@$(call configure,$(BUILD),$(CXX_GCC))
-	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm nagaya-net nagaya-agent nagaya-init nagaya-reaper
+	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm nagaya-net nagaya-agent nagaya-init nagaya-reaper nagaya-procview
 
 build: program ## the same, the web console, and the tests
 	@scripts/install-packages web

@@ -75,6 +75,8 @@ class Group {
   /// command find and remove what a killed one left. An error when a group is there already and has processes: they are
   /// not ours to kill.
   static Result<Group> plan(const Layout& layout, const Place& place);
+  /// The group at `place`, made or not, whoever's it is: to look at it.
+  static Result<Group> at(const Layout& layout, const Place& place);
   /// Makes the group and sets `resources`; what was made is removed on failure. A hierarchy that nothing of `resources`
   /// needs is joined for memory, pids, freezer and cpuacct only (what ps, kill, pause and stats read); `set` joins
   /// further ones. A limit whose controller is missing is an error that names it. `first` is moved in; Manager::systemd

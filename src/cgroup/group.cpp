@@ -152,7 +152,7 @@ std::string Group::folder(std::string_view controller) const {
   return found != nullptr ? found->folder : std::string();
 }
 
-Result<Group> Group::plan(const Layout& layout, const Place& place) {
+Result<Group> Group::at(const Layout& layout, const Place& place) {
   Group group;
   group.place_ = place;
   std::string path;
@@ -173,6 +173,11 @@ Result<Group> Group::plan(const Layout& layout, const Place& place) {
     group.parts_.push_back(
         {hierarchy.mount_point + base + path, hierarchy.controllers, hierarchy.v2, hierarchy.mount_point.size()});
   }
+  return group;
+}
+
+Result<Group> Group::plan(const Layout& layout, const Place& place) {
+  TRY_ASSIGN(Group group, at(layout, place));
   for (const auto& part : group.parts_) {
     if (!part.v2 && !joined_anyway(part, false, place.all)) continue;
     auto processes = get(part.folder, "cgroup.procs");
