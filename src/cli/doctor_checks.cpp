@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "cli/doctor.hpp"
+#include "cli/doctor_cgroups.hpp"
 #include "cli/sizes.hpp"
 
 namespace nagaya::cli {
@@ -158,18 +159,7 @@ void memory(const HostView& host, std::vector<Finding>& out) {
 }
 
 void containers(const HostView& host, std::vector<Finding>& out) {
-  bool v2 = host.exists("/sys/fs/cgroup/cgroup.controllers");
-  bool hybrid = !v2 && host.exists("/sys/fs/cgroup/unified/cgroup.controllers");
-  bool v1 = !v2 && host.exists("/sys/fs/cgroup/memory");
-  if (v2) {
-    std::string controllers = host.text("/sys/fs/cgroup/cgroup.controllers").value_or("");
-    out.push_back({"cgroups", Health::ok, false, fmt::format("version 2, controllers: {}", controllers), {}});
-  } else if (hybrid || v1) {
-    out.push_back({"cgroups", Health::limited, false, hybrid ? "hybrid: controllers in version 1, tree of version 2" : "version 1",
-                   "boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line"});
-  } else {
-    out.push_back({"cgroups", Health::missing, false, "not mounted", root_command(host, "mount -t cgroup2 cgroup2 /sys/fs/cgroup")});
-  }
+  examine_cgroups(host, out);
 
   if (int error = host.user_namespace_error(); error == 0) {
     out.push_back({"user-namespaces", Health::ok, false, "can be made", {}});

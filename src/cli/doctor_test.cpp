@@ -53,7 +53,10 @@ class Doctor : public ::testing::Test {
     host_.file("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB");
     host_.file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "always within_size [advise] never deny force");
     host_.file("/sys/kernel/mm/ksm/run", "1");
-    host_.file("/sys/fs/cgroup/cgroup.controllers", "cpu io memory pids");
+    host_.file("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids");
+    host_.file("/proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw");
+    host_.file("/proc/self/cgroup", "0::/");
+    host_.file("/dev/fuse", "");
     host_.file("/proc/sys/kernel/seccomp/actions_avail", "kill_process trap errno");
     host_.file("/dev/net/tun", "");
     for (const char* tool : {"/usr/bin/mmdebstrap", "/sbin/mke2fs", "/usr/bin/skopeo", "/usr/bin/ssh-keygen", "/usr/bin/newuidmap"}) host_.file(tool, "");
@@ -111,6 +114,34 @@ TEST_F(Doctor, EveryLackHasAMend) {
     EXPECT_NE(finding.detail, "") << finding.check;
     EXPECT_NE(finding.mend, "") << finding.check;
   }
+}
+
+TEST_F(Doctor, TellsWhichControllersAreWhere) {
+  host_.file("/proc/self/mountinfo",
+             "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n33 31 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+             "34 31 0:31 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n35 31 0:32 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio\n"
+             "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw");
+  host_.file("/proc/self/cgroup", "4:blkio:/\n3:pids:/\n2:memory:/\n1:cpu:/\n0::/");
+  host_.file("/proc/cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t0\t1\t1\ncpu\t1\t4\t1");
+  host_.file("/sys/fs/cgroup/unified/cgroup.controllers", "hugetlb");
+  host_.file("/sys/fs/cgroup/memory/tasks", "");
+  const Finding lacks = finding("cgroups");
+  EXPECT_EQ(lacks.health, Health::limited);
+  EXPECT_EQ(lacks.detail, "version 1: blkio pids memory cpu; version 2: hugetlb; missing: cpuset (--cpuset-cpus)");
+  EXPECT_THAT(lacks.mend, HasSubstr("mount -t cgroup -o cpuset cpuset /sys/fs/cgroup/cpuset"));
+  EXPECT_EQ(finding("cgroup-rights").health, Health::ok);
+  host_.file("/proc/cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t0\t1\t0");
+  EXPECT_THAT(finding("cgroups").mend, HasSubstr("cgroup_enable=cpuset"));
+  host_.file("/proc/self/mountinfo", "");
+  EXPECT_EQ(finding("cgroups").health, Health::missing);
+}
+
+TEST_F(Doctor, ContainersSeeTheirLimitsWhereFuseIs) {
+  host_.lacks = {"nagaya-procview"};
+  EXPECT_EQ(finding("container-views").health, Health::missing);
+  std::filesystem::remove(folder() / "dev/fuse");
+  EXPECT_EQ(finding("container-views").health, Health::limited);
+  EXPECT_THAT(finding("container-views").mend, HasSubstr("modprobe fuse"));
 }
 
 TEST_F(Doctor, AProcessorWithoutAvx2CannotRunTheSoftwareEngine) {
