@@ -90,6 +90,8 @@ Result<domain::ContainerStart> start_of(const ContainerDefinition& definition, b
   domain::ContainerStart out{.layers = {}, .image = image_config(definition), .net_program = {}, .reaper_program = {}};
   TRY_ASSIGN(out.layers, layers_of(definition, quiet));
   TRY_ASSIGN(out.net_program, helper_path("nagaya-net"));
+  // A container runs without it, too; doctor says that it is missing.
+  if (auto view = helper_path("nagaya-procview")) out.view_program = std::move(*view);
   if (definition.reaper) {
     TRY_ASSIGN(out.reaper_program, helper_path("nagaya-reaper"));
   }

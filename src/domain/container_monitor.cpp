@@ -26,6 +26,7 @@
 #include "domain/container_networks.hpp"
 #include "domain/container_root.hpp"
 #include "domain/container_spec.hpp"
+#include "domain/container_views.hpp"
 #include "domain/folder_lock.hpp"
 #include "host/event_loop.hpp"
 #include "host/signal.hpp"
@@ -77,6 +78,7 @@ class Monitor {
     hub_.reset();
     store_.clear_leftovers(container_);
     networks_ = {};
+    views_.end();
     finish();
   }
 
@@ -91,6 +93,7 @@ class Monitor {
     store_.clear_leftovers(container_);
     TRY_ASSIGN(signals_, host::SignalFd::create({SIGTERM, SIGINT, SIGHUP, SIGCHLD}));
     TRY(separate_monitor());
+    views_.begin(container_, start_.view_program);
     TRY(mount_root(container_, start_.layers));
     TRY_ASSIGN(places_.volumes, prepare_volumes(store_, container_, start_.image));
     places_.rootfs = container_.places.root();
@@ -171,7 +174,9 @@ class Monitor {
       TRY_ASSIGN(network_namespace_, net::make_network_namespace());
       places_.network_namespace = fmt::format("/proc/self/fd/{}", network_namespace_.get());
     }
+    places_.views = views_.of_start(places_.cgroup);
     TRY_ASSIGN(container::Spec spec, container_spec(definition(), start_.image, user_, places_));
+    begin_uptime(spec);
     if (definition().terminal && start_.terminal_size) spec.process->console_size = {{start_.terminal_size->second, start_.terminal_size->first}};
     container::CreateOptions options;
     options.state_root = container_.places.oci;
@@ -280,6 +285,7 @@ class Monitor {
   void reap() {
     for (int status = 0; const pid_t child = ::waitpid(-1, &status, WNOHANG);) {
       if (child < 0) break;
+      views_.reaped(child);
       if (child == pid_) ended_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     }
   }
@@ -346,6 +352,7 @@ class Monitor {
   std::unique_ptr<host::EventLoop> loop_;
   std::unique_ptr<ConsoleHub> hub_;
   ContainerNetworks networks_;
+  ContainerViews views_;
   host::Fd network_namespace_;
   pid_t pid_ = 0;
   std::optional<int> ended_;

@@ -19,6 +19,7 @@ struct ContainerStart {
   image::OciConfig image;
   std::string net_program;     ///< path of nagaya-net
   std::string reaper_program;  ///< path of the small init; empty: none
+  std::string view_program{};  ///< path of nagaya-procview; empty: the container sees the host's /proc/meminfo and its like
   bool wait_for_client = false;  ///< start when the first client says go (ConsoleWord::go)
   std::optional<std::pair<u16, u16>> terminal_size{};  ///< columns, rows
 };

@@ -186,6 +186,13 @@ void set_mounts(const ContainerDefinition& definition, const ContainerPlaces& pl
     mounts.push_back(tmpfs("/tmp", {"nosuid", "nodev", "mode=1777"}));
     spec.annotations.emplace_back(container::system_annotation, "true");
   }
+  for (const auto& [source, target] : places.views) {
+    Mount& view = mounts.emplace_back();
+    view.destination = target;
+    view.type = "bind";
+    view.source = source;
+    view.options = {"bind", "ro", "nosuid", "nodev", "noexec", "private"};
+  }
   if (!places.reaper.empty()) mounts.push_back(bind(places.reaper, "/run/.nagaya/init", true));
   if (!places.hosts.empty()) mounts.push_back(bind(places.hosts, "/etc/hosts", definition.read_only));
   if (!places.resolv_conf.empty()) mounts.push_back(bind(places.resolv_conf, "/etc/resolv.conf", definition.read_only));

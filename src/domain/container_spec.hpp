@@ -1,6 +1,7 @@
 // From a container's definition and its image to the configuration its runtime gets.
 #pragma once
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.hpp"
@@ -26,6 +27,8 @@ struct ContainerPlaces {
   std::string hosts{}, resolv_conf{}, hostname{};  ///< files bound over /etc/…; empty: not
   std::string reaper{};                    ///< our small init, bound to /run/.nagaya/init; empty: none
   std::string network_namespace{};         ///< path of a namespace to join; empty: a new one (or the host's, when the definition says so)
+  /// Files of ours over ones of /proc and /sys, source by target: the container's own limits.
+  std::vector<std::pair<std::string, std::string>> views{};
   /// Where each volume of the definition lies, then each anonymous volume of the image: source paths by target.
   std::vector<ContainerVolume> volumes{};
 };
