@@ -94,7 +94,7 @@ Result<Fd> Fd::listen_unix(const std::string& path, int type) {
       return fail_errno(fmt::format("cannot bind socket '{}'", path));
     }
   }
-  if (::listen(fd.get(), 16) != 0) return fail_errno(fmt::format("cannot listen at '{}'", path));
+  if (::listen(fd.get(), SOMAXCONN) != 0) return fail_errno(fmt::format("cannot listen at '{}'", path));
   return fd;
 }
 
