@@ -145,7 +145,7 @@ export const handlers = {
   listNetworks: ({ world }) => ({ value: world.networks.map((n) => ({ ...n, usedBy: users(world, (e) => e.definition.networks?.includes(n.name)) })) }),
   createNetwork: ({ world, body }) => {
     if (world.networks.some((n) => n.name === body.name)) fail(409, 'The name is taken', `there is a network ${body.name} already`, { field: 'name' });
-    if (body.subnet && !/^\d+(\.\d+){3}\/\d+$/.test(body.subnet)) fail(422, 'No subnet', `“${body.subnet}” is no subnet`, { field: 'subnet' });
+    if (body.subnet && (!/^\d+(\.\d+){3}\/\d+$/.test(body.subnet) || Number(body.subnet.split('/')[1]) > 32)) fail(422, 'No subnet', `“${body.subnet}” is no subnet`, { field: 'subnet' });
     world.networks.push(body);
     world.event('network', undefined, { name: body.name, what: 'created' });
     return { status: 201, value: body };
