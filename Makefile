@@ -24,7 +24,7 @@ program: ## install what is missing, configure, compile the programs only
 	@scripts/install-packages build
 	@mkdir -p $(BUILD)
 	@$(call configure,$(BUILD),$(CXX_GCC))
-	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm nagaya-net nagaya-agent nagaya-init nagaya-reaper nagaya-procview
+	@ninja -C $(BUILD) -j$(JOBS) nagaya nagaya-vmm nagaya-net nagaya-agent nagaya-init nagaya-reaper nagaya-procview nagaya-server
 
 build: program ## the same, the web console, and the tests
 	@scripts/install-packages web
@@ -70,7 +70,7 @@ asan: ## unit tests under AddressSanitizer and UBSan
 	@ctest --test-dir $(BUILD)/asan --output-on-failure --no-tests=error -j$(JOBS) -LE 'slow|guest' -E '^boot$$'
 
 # What guests, files and peers write into, and what it takes to build that: a good part of the above in a third of its time.
-ASAN_ROOMS = agent agent_guest block fuse image memory net netd proto state virtio virtio_balloon virtio_blk virtio_console virtio_fs \
+ASAN_ROOMS = agent agent_guest api block fuse image memory net netd proto state virtio virtio_balloon virtio_blk virtio_console virtio_fs \
              virtio_net virtio_pmem virtio_rng virtio_vsock
 asan-inputs: ## the same for the rooms that read what guests, files and peers say
 	@scripts/install-packages build test

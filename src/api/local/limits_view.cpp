@@ -1,0 +1,83 @@
+#include "api/local/limits_view.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+
+#include "host/dirs.hpp"
+
+namespace nagaya::api {
+namespace {
+
+std::unexpected<Error> invalid(Error error) {
+  error.code = EINVAL;
+  return std::unexpected(std::move(error));
+}
+
+// The two scales of weights, as runtimes convert them: shares of v1 (2 to 262144) and weights of v2 (1 to 10000).
+u64 shares_of(u64 weight) { return weight == 0 ? 0 : 2 + (weight - 1) * 262142 / 9999; }
+u64 weight_of(u64 shares) { return shares == 0 ? 0 : 1 + ((shares - 2) * 9999 + 262141) / 262142; }
+u16 blkio_of(u64 weight) { return weight == 0 ? u16{0} : static_cast<u16>(10 + (weight - 1) * 990 / 9999); }
+u64 io_weight_of(u16 blkio) { return blkio == 0 ? 0 : 1 + (u64{blkio} - 10) * 9999 / 990; }
+
+// The whole disk that domains lie on: rates are those of disks, not of their partitions.
+Result<std::string> disk_of_domains() {
+  struct stat about {};
+  const std::string folder = host::state_dir();
+  if (::stat(folder.c_str(), &about) != 0) return fail_errno(fmt::format("cannot look at '{}'", folder));
+  std::error_code error;
+  const auto link = std::filesystem::canonical(fmt::format("/sys/dev/block/{}:{}", major(about.st_dev), minor(about.st_dev)), error);
+  if (error) return invalid({"readBps, writeBps", fmt::format("'{}' lies on no disk of its own", folder)});
+  const auto disk = std::filesystem::exists(link / "partition", error) ? link.parent_path() : link;
+  return "/dev/" + disk.filename().string();
+}
+
+u64 rate_of(const std::vector<std::string>& rates) {
+  if (rates.empty()) return 0;
+  return std::strtoull(rates[0].c_str() + rates[0].rfind(':') + 1, nullptr, 10);
+}
+
+}  // namespace
+
+Result<domain::DomainLimits> limits_of(const Json& limits, domain::DomainLimits now) {
+  const auto number = [&](const char* name, auto& field, auto convert) {
+    if (limits.contains(name)) field = convert(limits[name].template get<u64>());
+  };
+  number("memory", now.memory, [](u64 n) { return n; });
+  number("cpuWeight", now.cpu_shares, shares_of);
+  number("pids", now.pids, [](u64 n) { return static_cast<i64>(n); });
+  number("ioWeight", now.blkio_weight, blkio_of);
+  if (limits.contains("cpus")) now.cpu_thousandths = static_cast<u64>(std::llround(limits["cpus"].get<double>() * 1000));
+  if (limits.contains("cpuset")) now.cpuset_cpus = limits["cpuset"];
+  if (limits.contains("numaNodes")) now.cpuset_mems = limits["numaNodes"];
+  for (const auto& [name, rates] : {std::pair{"readBps", &now.read_bps}, std::pair{"writeBps", &now.write_bps}}) {
+    if (!limits.contains(name)) continue;
+    rates->clear();
+    if (limits[name] == 0) continue;
+    TRY_ASSIGN(const std::string disk, disk_of_domains());
+    rates->push_back(fmt::format("{}:{}", disk, limits[name].get<u64>()));
+  }
+  if (auto ok = now.validate(); !ok) return invalid(std::move(ok.error()));
+  return now;
+}
+
+Json limits_json(const domain::DomainLimits& limits) {
+  Json out = Json::object();
+  if (limits.memory != 0) out["memory"] = limits.memory;
+  if (limits.cpu_thousandths != 0) out["cpus"] = static_cast<double>(limits.cpu_thousandths) / 1000;
+  if (limits.cpu_shares != 0) out["cpuWeight"] = weight_of(limits.cpu_shares);
+  if (!limits.cpuset_cpus.empty()) out["cpuset"] = limits.cpuset_cpus;
+  if (!limits.cpuset_mems.empty()) out["numaNodes"] = limits.cpuset_mems;
+  if (limits.pids > 0) out["pids"] = limits.pids;
+  if (limits.blkio_weight != 0) out["ioWeight"] = io_weight_of(limits.blkio_weight);
+  if (const u64 rate = rate_of(limits.read_bps); rate != 0) out["readBps"] = rate;
+  if (const u64 rate = rate_of(limits.write_bps); rate != 0) out["writeBps"] = rate;
+  return out;
+}
+
+}  // namespace nagaya::api

@@ -1,0 +1,180 @@
+#include "api/local/local_objects.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <map>
+
+#include "api/access.hpp"
+#include "api/local/commands.hpp"
+#include "api/local/life.hpp"
+#include "api/text.hpp"
+#include "domain/container_store.hpp"
+#include "host/dirs.hpp"
+#include "image/store.hpp"
+#include "net/network.hpp"
+#include "proto/device_config.hpp"
+
+namespace nagaya::api {
+namespace {
+
+Json shown(const net::Network& network) {
+  Json out = {{"name", network.name}, {"kind", net::driver_name(network.driver)}, {"internal", network.internal}};
+  if (network.driver == net::Driver::user || network.driver == net::Driver::bridge) out["subnet"] = network.subnet.text();
+  return out;
+}
+
+}  // namespace
+
+Result<Json> LocalObjects::images() {
+  TRY_ASSIGN(const auto store, image::Store::open());
+  TRY_ASSIGN(const auto images, store.list());
+  Json out = Json::array();
+  for (const image::Image& one : images) {
+    Json shown = {{"id", one.id}, {"kind", image::kind_name(one.kind)}, {"size", one.size}, {"created", time_text(static_cast<i64>(one.created))}};
+    if (const auto users = store.users(one.id); !users.empty()) shown["usedBy"] = users;
+    // Under each of its names, so that one can be found and removed by any.
+    for (const std::string& name : one.names) {
+      shown["name"] = name;
+      out.push_back(shown);
+    }
+    if (one.names.empty()) {
+      shown["name"] = "";
+      out.push_back(shown);
+    }
+  }
+  return out;
+}
+
+Result<> LocalObjects::pull(const std::string& reference, Task& task) {
+  const bool recipe = reference == "debian" || reference == "debian:latest";
+  task.progress(-1, recipe ? "building" : "fetching");
+  const std::vector<std::string> words = recipe ? std::vector<std::string>{"build", "debian"} : std::vector<std::string>{"pull", reference};
+  TRY_ASSIGN(const CommandEnd end, run_command(words, task.stop(), [&](const std::string& line) { task.progress(-1, printable(line, 200)); }));
+  return succeed(fmt::format("cannot get '{}'", reference), end);
+}
+
+Result<> LocalObjects::remove_image(const std::string& reference) {
+  TRY_ASSIGN(auto store, image::Store::open());
+  const auto image = store.find(reference);
+  if (!image) return of_code(ENOENT, fmt::format("there is no image '{}'", reference));
+  // The last name takes the image with it; then nothing may be based on it.
+  auto done = store.remove(reference);
+  if (done) return {};
+  if (!store.users(image->id).empty()) done.error().code = EBUSY;
+  return std::unexpected(std::move(done.error()));
+}
+
+Result<Json> LocalObjects::networks() {
+  TRY_ASSIGN(const auto networks, net::NetworkStore().list());
+  Json out = Json::array();
+  for (const net::Network& one : networks) out.push_back(shown(one));
+  return out;
+}
+
+Result<Json> LocalObjects::create_network(const Json& network) {
+  const std::string name = network.at("name"), kind = network.value("kind", "user");
+  if (network.contains("bridge")) return of_code(EOPNOTSUPP, "bridge", "its name is made from the network's");
+  if (net::NetworkStore().find(name)) return of_code(EEXIST, fmt::format("there is a network '{}' already", name));
+  std::vector<std::string> words = {"network", "create", "--driver=" + kind};
+  if (const std::string subnet = network.value("subnet", ""); !subnet.empty()) {
+    if (!net::Net4::parse(subnet)) return of_code(EINVAL, fmt::format("subnet: '{}' is none", subnet));
+    words.push_back("--subnet=" + subnet);
+  }
+  if (network.value("internal", false)) words.emplace_back("--internal");
+  words.push_back(name);  // the schema lets no dash begin it
+  // The command knows how to undo what fails half-way.
+  TRY_ASSIGN(const CommandEnd end, run_command(words));
+  TRY(succeed(fmt::format("cannot make network '{}'", name), end));
+  TRY_ASSIGN(const auto made, net::NetworkStore().find(name));
+  return shown(made);
+}
+
+Result<> LocalObjects::remove_network(const std::string& name) {
+  const auto found = net::NetworkStore().find(name);
+  if (!found) return of_code(ENOENT, fmt::format("there is no network '{}'", name));
+  if (found->built_in()) return of_code(EBUSY, fmt::format("network '{}' is built in", name));
+  TRY_ASSIGN(const CommandEnd end, run_command({"network", "rm", name}));
+  auto done = succeed(fmt::format("cannot remove network '{}'", name), end);
+  if (!done) done.error().code = EBUSY;
+  return done;
+}
+
+// A volume is a folder, <state>/volumes/NAME, with its files in data/ and what we know of it in api.json.
+namespace {
+
+namespace fs = std::filesystem;
+fs::path volumes_folder() { return fs::path(host::state_dir()) / "volumes"; }
+
+Json read_volume(const std::string& name) {
+  const fs::path folder = volumes_folder() / name;
+  Json out = {{"name", name}, {"project", default_project}, {"path", (folder / "data").string()}};
+  const auto bytes = host::read_file((folder / "api.json").string(), 64 * KiB);
+  const Json notes = bytes ? Json::parse(bytes->begin(), bytes->end(), nullptr, false) : Json();
+  for (const char* key : {"project", "labels", "created"}) {
+    if (notes.is_object() && notes.contains(key)) out[key] = notes[key];
+  }
+  return out;
+}
+
+std::map<std::string, std::vector<std::string>> volume_users() {
+  std::map<std::string, std::vector<std::string>> out;
+  const auto containers = domain::ContainerStore().list();
+  if (!containers) return out;
+  for (const domain::Container& one : *containers) {
+    for (const domain::ContainerVolume& volume : one.definition.volumes) {
+      if (!volume.source.empty() && volume.source.find('/') == std::string::npos) out[volume.source].push_back(one.definition.name);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Json> LocalObjects::volumes() {
+  const auto users = volume_users();
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(volumes_folder(), error)) {
+    if (proto::plain_name(entry.path().filename().string())) names.push_back(entry.path().filename());
+  }
+  std::ranges::sort(names);
+  Json out = Json::array();
+  for (const std::string& name : names) {
+    Json one = read_volume(name);
+    if (const auto found = users.find(name); found != users.end()) one["usedBy"] = found->second;
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Result<Json> LocalObjects::create_volume(const Json& volume) {
+  const std::string name = volume.at("name");
+  std::error_code error;
+  fs::create_directories(volumes_folder(), error);
+  // Whoever makes the folder has made the volume.
+  if (!fs::create_directory(volumes_folder() / name, error)) {
+    if (error) return fail(fmt::format("cannot make volume '{}'", name), error.message());
+    return of_code(EEXIST, fmt::format("there is a volume '{}' already", name));
+  }
+  TRY(domain::ContainerStore().volume(name));
+  const Json notes = {{"project", volume.value("project", default_project)}, {"labels", volume.value("labels", Json::object())}, {"created", now_text()}};
+  const std::string text = notes.dump(2) + "\n";
+  TRY(host::replace_file((volumes_folder() / name / "api.json").string(), {reinterpret_cast<const u8*>(text.data()), text.size()}));
+  return read_volume(name);
+}
+
+Result<> LocalObjects::remove_volume(const std::string& name) {
+  std::error_code error;
+  const fs::path folder = volumes_folder() / name;
+  if (!proto::plain_name(name) || !fs::is_directory(folder, error)) return of_code(ENOENT, fmt::format("there is no volume '{}'", name));
+  const auto users = volume_users();
+  if (const auto found = users.find(name); found != users.end()) return of_code(EBUSY, fmt::format("volume '{}' is used by '{}'", name, found->second[0]));
+  fs::remove_all(folder, error);
+  if (error) return fail(fmt::format("cannot remove volume '{}'", name), error.message());
+  return {};
+}
+
+}  // namespace nagaya::api

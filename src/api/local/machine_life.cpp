@@ -1,0 +1,96 @@
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "api/local/life.hpp"
+#include "api/local/machine_view.hpp"
+#include "domain/machine_control.hpp"
+#include "domain/machine_make.hpp"
+
+namespace nagaya::api {
+namespace {
+
+using domain::Machine;
+using domain::MachineStore;
+using VmVerb = proto::VmCommand::Verb;
+constexpr unsigned usual_stop_seconds = 60;
+
+Result<> stop(const MachineStore& store, const Machine& machine, const Json& action, Task& task) {
+  const auto ask = [&]() -> Result<> {
+    TRY(domain::command_machine(machine, {.verb = VmVerb::powerdown}));
+    return {};
+  };
+  TRY(end_slowly([&] { return store.running(machine); }, ask, action.value("timeout", usual_stop_seconds), task));
+  return store.running(machine) ? domain::stop_machine(store, machine, 0) : Result<>();
+}
+
+Result<> hold(const Machine& machine, Verb verb) {
+  TRY_ASSIGN(const auto now, domain::command_machine(machine, {}));
+  if (now.status != (verb == Verb::pause ? "running" : "paused")) return of_code(EBUSY, fmt::format("'{}' is {}", machine.spec.name, now.status));
+  TRY(domain::command_machine(machine, {.verb = verb == Verb::pause ? VmVerb::pause : VmVerb::resume}));
+  return {};
+}
+
+}  // namespace
+
+Result<> create_machine(const MachineStore& store, const Json& definition, const image::Image& image, Task& task) {
+  for (const char* field : {"restart", "autostart"}) {
+    if (definition.contains(field) && definition[field] != false && definition[field] != Json{{"policy", "no"}}) {
+      return of_code(EOPNOTSUPP, fmt::format("{} is for containers", field), "this is a virtual machine");
+    }
+  }
+  TRY_ASSIGN(domain::MachineSpec spec, machine_spec_of(definition, image.id));
+  task.progress(0.9, "making its disk");
+  const MachineNotes notes{.project = definition.value("project", "default"), .labels = definition.value("labels", Json::object())};
+  auto made = domain::make_machine(store, image, std::move(spec));
+  if (!made) {
+    if (made.error().code == 0) made.error().code = EINVAL;
+    return std::unexpected(std::move(made.error()));
+  }
+  if (auto done = notes.write(*made); !done) {
+    (void)store.remove(*made);
+    return done;
+  }
+  return {};
+}
+
+Result<> update_machine(const MachineStore& store, Machine machine, const Json& update) {
+  if (update.contains("restart") || update.contains("autostart")) return of_code(EOPNOTSUPP, "restart, autostart", "a virtual machine has none");
+  MachineNotes notes = MachineNotes::read(machine);
+  if (update.contains("limits")) {
+    // Held while it changes, so that no start comes in between.
+    const auto lock = store.lock(machine);
+    if (!lock) return of_code(EBUSY, fmt::format("'{}' runs", machine.spec.name), "a machine's limits change while it is stopped");
+    TRY(limit_machine(machine.spec, update["limits"]));
+    if (auto ok = machine.spec.validate(); !ok) {
+      ok.error().code = EINVAL;
+      return ok;
+    }
+    const std::string text = machine.spec.to_json();
+    TRY(host::replace_file(machine.places.definition(), {reinterpret_cast<const u8*>(text.data()), text.size()}));
+  }
+  if (update.contains("labels")) {
+    notes.labels = update["labels"];
+    TRY(notes.write(machine));
+  }
+  return {};
+}
+
+Result<> act_on_machine(const MachineStore& store, const Machine& machine, Verb verb, const Json& action, Task& task) {
+  const std::string& name = machine.spec.name;
+  const bool running = store.running(machine);
+  if (verb == Verb::rename) return of_code(EOPNOTSUPP, "a virtual machine keeps its name");
+  if (verb == Verb::start) return running ? of_code(EBUSY, fmt::format("'{}' runs already", name)) : start_domain(name, task);
+  if (verb == Verb::restart) {
+    if (running) TRY(stop(store, machine, action, task));
+    return start_domain(name, task);
+  }
+  if (!running) return of_code(EBUSY, fmt::format("'{}' does not run", name));
+  if (verb == Verb::stop) return stop(store, machine, action, task);
+  if (verb == Verb::pause || verb == Verb::resume) return hold(machine, verb);
+  const std::string signal = action.value("signal", "KILL");
+  if (signal != "KILL" && signal != "SIGKILL" && signal != "9") return of_code(EOPNOTSUPP, "signal", "a virtual machine knows KILL only");
+  return domain::stop_machine(store, machine, 0);
+}
+
+}  // namespace nagaya::api
