@@ -5,6 +5,7 @@
 #include "cli/help.hpp"
 #include "cli/launch.hpp"
 #include "cli/parse.hpp"
+#include "cli/remote.hpp"
 #include "proto/exit_codes.hpp"
 
 namespace nagaya::cli {
@@ -12,9 +13,13 @@ namespace nagaya::cli {
 namespace {
 
 Result<int> dispatch(std::span<const std::string> words) {
+  TRY_ASSIGN(const RemoteOptions remote, take_remote_options(words));
   std::string name = words.empty() ? "help" : words[0];
   if (name == "-h" || name == "--help") name = "help";
   if (name == "-V" || name == "--version") name = "version";
+  // What is about the program itself is the same with a server in view.
+  const bool own = name == "help" || name == "version" || name == "completion" || name == "serve";
+  if (!remote.host.empty() && !own) return run_remote(remote, words);
   const CommandSpec* command = find_command(name);
   if (command == nullptr) return std::unexpected(unknown_command(name));
   TRY_ASSIGN(Parsed options, parse_arguments(*command, words.empty() ? words : words.subspan(1)));

@@ -11,6 +11,7 @@
 #include "cli/launch.hpp"
 #include "cli/network_command.hpp"
 #include "cli/parse.hpp"
+#include "cli/remote.hpp"
 #include "cli/run_command.hpp"
 #include "cli/version.hpp"
 #include "cli/volume_command.hpp"
@@ -76,7 +77,7 @@ const std::vector<CommandSpec>& commands() {
     for (CommandSpec& command : life_commands()) out.push_back(std::move(command));
     for (CommandSpec& command : look_commands()) out.push_back(std::move(command));
     for (CommandSpec& command : image_commands()) out.push_back(std::move(command));
-    for (const auto make : {exec_command, cp_command, volume_command, network_command, doctor_command, version_command, completion_command}) out.push_back(make());
+    for (const auto make : {exec_command, cp_command, volume_command, network_command, serve_command, token_command, doctor_command, version_command, completion_command}) out.push_back(make());
     std::vector<std::string> names;
     for (const CommandSpec& command : out) names.push_back(command.name);
     names.emplace_back("help");

@@ -54,8 +54,33 @@ Result<int> start_one(const DomainStore& store, const Domain& one, bool attach, 
   return at_console(container, {.input = container.definition.interactive, .terminal = container.definition.terminal, .start = true});
 }
 
+/// Starts what shall run whenever the host does: containers marked so, or always started again. All are tried.
+Result<int> start_marked(const DomainStore& store) {
+  using When = domain::RestartPolicy::When;
+  TRY_ASSIGN(const auto all, store.list());
+  int code = 0;
+  for (const Domain& one : all) {
+    const auto* container = std::get_if<Container>(&one);
+    if (container == nullptr || store.running(one)) continue;
+    const domain::ContainerDefinition& d = container->definition;
+    const bool again = d.restart.when == When::always || d.restart.when == When::unless_stopped;
+    if (!d.autostart && !again) continue;
+    if (auto started = start_one(store, one, false, true)) {
+      fmt::print("{}\n", d.name);
+    } else {
+      complain(started.error());
+      code = 125;
+    }
+  }
+  return code;
+}
+
 Result<int> run_start(const Parsed& options) {
   const DomainStore store;
+  if (options.has("autostart")) {
+    if (options.has("NAME")) return fail("nagaya start --autostart", "it takes no names");
+    return start_marked(store);
+  }
   if (!options.has("NAME")) return fail("nagaya start", "nothing is named", "'nagaya ps -a' lists machines and containers");
   const auto& names = options.all("NAME");
   // A machine's console is this terminal unless it shall not be; a container goes on in the background unless it is asked for.
@@ -79,10 +104,12 @@ CommandSpec start_command() {
           .summary = "start machines and containers that were made before",
           .examples = {{"nagaya start web", "a machine: its console is this terminal; a container: in the background"},
                        {"nagaya start -d web", "in the background, whatever it is"},
-                       {"nagaya start -a web", "its console is this terminal"}},
+                       {"nagaya start -a web", "its console is this terminal"},
+                       {"nagaya start --autostart", "what shall run whenever the host does (a systemd unit does this)"}},
           .options = {{"-d,--detach", "", "in the background"},
                       {"-a,--attach", "", "with its console on this terminal"},
                       {"-q,--quiet", "", "no messages about engine and outcome"},
+                      {"--autostart", "", "all containers that are marked so, or restarted always, and do not run"},
                       names_argument()},
           .run = run_start};
 }

@@ -1,0 +1,33 @@
+// The command line over a server: "nagaya --host unix:///path|https://name:port [--token-file FILE] VERB".
+#pragma once
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "api/client/client.hpp"
+#include "cli/command.hpp"
+
+namespace nagaya::cli {
+
+/// Options before the verb, or their variables: NAGAYA_HOST, NAGAYA_TOKEN_FILE, NAGAYA_CA_FILE.
+struct RemoteOptions {
+  std::string host, token_file, ca_file, certificate, key;
+};
+
+/// Takes the options before the verb off `words`.
+[[nodiscard]] Result<RemoteOptions> take_remote_options(std::span<const std::string>& words);
+/// The client they speak of; without a host the one of this user's own server.
+[[nodiscard]] Result<api::Client> remote_client(const RemoteOptions& options);
+
+/// Runs a verb on a server.
+[[nodiscard]] Result<int> run_remote(const RemoteOptions& options, std::span<const std::string> words);
+
+/// "serve" and "token", which are found without --host, too.
+[[nodiscard]] CommandSpec serve_command();
+[[nodiscard]] CommandSpec token_command();
+/// The verbs of a server.
+[[nodiscard]] std::vector<CommandSpec> remote_commands(const api::Client& client);
+[[nodiscard]] CommandSpec token_command_of(const api::Client& client);
+
+}  // namespace nagaya::cli
