@@ -1,0 +1,17 @@
+# The server over a back end that exists in memory only: `nagaya-server-fake`, for the tests here and for the web console's.
+add_library(api_fake STATIC api/fake_backend.cpp api/fake_terminal.cpp)
+target_include_directories(api_fake PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/api)
+target_link_libraries(api_fake PUBLIC api_http)
+add_executable(nagaya-server-fake api/fake_server.cpp)
+target_link_libraries(nagaya-server-fake PRIVATE api_fake)
+
+# Debian's own Python has Debian's modules.
+set(api_python /usr/bin/python3 -B)
+set(api_document ${CMAKE_SOURCE_DIR}/src/api/openapi.yaml)
+add_test(NAME api.contract COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/contract_test.py $<TARGET_FILE:nagaya-server-fake> ${api_document})
+add_test(NAME api.access COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/access_test.py $<TARGET_FILE:nagaya-server-fake> ${api_document})
+add_test(NAME api.live COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/live_test.py $<TARGET_FILE:nagaya-server-fake>)
+add_test(NAME api.fuzz COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/fuzz/fuzz_api.py $<TARGET_FILE:nagaya-server-fake> ${api_document})
+set_tests_properties(api.contract api.access api.live api.fuzz PROPERTIES LABELS api TIMEOUT 300)
+add_test(NAME api.units COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/api/units_test ${CMAKE_SOURCE_DIR}/systemd)
+set_tests_properties(api.units PROPERTIES LABELS api TIMEOUT 60)
