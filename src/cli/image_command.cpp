@@ -87,12 +87,26 @@ Result<int> pull(const Parsed& options) {
   return make_image(options, [&](image::Store& store, const image::Work& work) { return image::pull(store, pulled, work); });
 }
 
+// Also by itself, so that the first machine of an image needs not wait for it.
+Result<int> build_disk(const Parsed& options) {
+  if (!options.has("name")) return fail("nagaya build disk", "no image is named", "write nagaya build disk --name IMAGE");
+  u64 size = image::default_disk_size;
+  if (options.has("size")) {
+    TRY_ASSIGN(size, parse_size(options.last("size")));
+  }
+  return make_image(options, [&](image::Store& store, const image::Work& work) -> Result<image::Image> {
+    TRY_ASSIGN(const image::Image image, store.find(options.last("name")));
+    return image::with_disk(store, image, size, work);
+  });
+}
+
 Result<int> build(const Parsed& options) {
   const std::string what = options.last("WHAT");
   if (what == "debian") return build_debian(options);
   if (what == "kernel") return build_kernel(options);
+  if (what == "disk") return build_disk(options);
   if (what.empty()) return fail("nagaya build", "it is not said what to build", "nagaya build debian");
-  return fail(fmt::format("nagaya build {}", what), "Debian systems and kernels are built", "nagaya build debian; images of containers come by nagaya pull");
+  return fail(fmt::format("nagaya build {}", what), "Debian systems, kernels and disks of images are built", "nagaya build debian; images of containers come by nagaya pull");
 }
 
 Result<int> images(const Parsed& options) {
@@ -141,16 +155,17 @@ Result<int> rmi(const Parsed& options) {
 
 CommandSpec build_command() {
   return {.name = "build",
-          .summary = "make an image: a Debian system on a disk, or a kernel",
+          .summary = "make an image: a Debian system on a disk, a kernel, or the disk of another image",
           .examples = {{"nagaya build debian", "Debian 12, as image debian"},
                        {"nagaya build debian --include git,build-essential --size 20G --name dev", "with more packages and room"},
                        {"nagaya build debian --mirror http://mirror.example/debian", "from a mirror near you"},
-                       {"nagaya build kernel", "Debian's newest kernel, for images that nagaya pull brought"}},
-          .options = {{"WHAT", "WHAT", "what to build", Completes::words, {"debian", "kernel"}, false},
+                       {"nagaya build kernel", "Debian's newest kernel, for images that nagaya pull brought"},
+                       {"nagaya build disk --name alpine", "an image's disk for virtual machines, before the first one wants it"}},
+          .options = {{"WHAT", "WHAT", "what to build", Completes::words, {"debian", "kernel", "disk"}, false},
                       {"--suite", "SUITE", "Debian release (default: bookworm)"},
                       {"--include", "PACKAGES", "more packages, with commas between them", Completes::nothing, {}, true, true},
                       {"--size", "SIZE", "size of the disk; what is not used takes no space (default: 4G)"},
-                      {"--name", "NAME[:TAG]", "name of the image (default: debian, kernel)"},
+                      {"--name", "NAME[:TAG]", "name of the image (default: debian, kernel); of a disk: the image it is for"},
                       {"--mirror", "URL", "where packages come from, for the guest too (default: the mirrors of this host)"},
                       {"-q,--quiet", "", "no progress"},
                       {"--verbose", "", "show what the tools print"}},

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +12,7 @@
 #include "cli/container_options.hpp"
 #include "cli/image_for_run.hpp"
 #include "cli/launch.hpp"
+#include "domain/container_image.hpp"
 #include "domain/user_space.hpp"
 #include "host/terminal.hpp"
 #include "image/store.hpp"
@@ -34,23 +34,6 @@ Result<> write_id_file(const std::string& path, const std::string& id) {
 Result<> check_terminal(const Parsed& options) {
   if (options.has("detach") || !options.has("tty") || !options.has("interactive") || host::is_terminal(STDIN_FILENO)) return {};
   return fail("-t", "standard input is no terminal", "leave -t out");
-}
-
-/// What only the image can say.
-void complete(ContainerDefinition& definition, const image::Image& image) {
-  definition.image = image.id;
-  // A whole system's image names no program: a shell is what one wants of it.
-  if (image.kind == image::Kind::disk && !definition.system && definition.command.empty() && !definition.entrypoint) definition.command = {"/bin/bash"};
-}
-
-/// The root of a machine's image speaks of the machine's disk: none is here to be checked or grown.
-Result<> adapt_root(const Container& container, const image::Image& image) {
-  if (image.kind != image::Kind::disk) return {};
-  const std::string etc = container.places.upper() + "/etc";
-  if (::mkdir(container.places.upper().c_str(), 0755) != 0 || ::mkdir(etc.c_str(), 0755) != 0) return fail_errno(fmt::format("cannot make '{}'", etc));
-  const host::Fd file(::open((etc + "/fstab").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-  if (!file) return fail_errno("cannot make the container's fstab");
-  return host::write_all(file.get(), "# a container: its root is mounted from outside\n");
 }
 
 /// What a shell would say of a program that could not be started.
@@ -110,7 +93,7 @@ Result<int> run_container(const Parsed& options) {
   TRY(check_terminal(options));
   const bool quiet = options.has("quiet"), detach = options.has("detach");
   TRY_ASSIGN(const image::Image image, image_for_run(definition.image_name, quiet, ImageUse::container));
-  complete(definition, image);
+  domain::take_image(definition, image);
   if (definition.name.empty()) definition.name = ContainerStore().fresh_name(definition.image_name);
   TRY(definition.validate());
   if (options.has("dry-run")) {
@@ -122,7 +105,7 @@ Result<int> run_container(const Parsed& options) {
   const ContainerStore store;
   TRY_ASSIGN(const Container container, store.create(std::move(definition)));
   ScopeExit undo([&] { (void)store.remove(container); });
-  TRY(adapt_root(container, image));
+  TRY(domain::adapt_root(container, image));
   if (options.has("cidfile")) TRY(write_id_file(options.last("cidfile"), container.definition.id));
   ScopeExit forget_id([&] {
     if (options.has("cidfile")) ::unlink(options.last("cidfile").c_str());

@@ -6,6 +6,7 @@
 #include "api/local/container_view.hpp"
 #include "api/local/life.hpp"
 #include "api/local/limits_view.hpp"
+#include "domain/container_image.hpp"
 #include "image/store.hpp"
 
 namespace nagaya::api {
@@ -48,9 +49,11 @@ Result<> hold(const ContainerStore& store, const Container& container, Verb verb
 
 Result<> create_container(const ContainerStore& store, const Json& definition, const image::Image& image) {
   TRY_ASSIGN(domain::ContainerDefinition wanted, container_definition_of(definition, image.id));
-  if (image.kind != image::Kind::oci) return of_code(EINVAL, fmt::format("image '{}' is of a virtual machine", wanted.image_name));
-  TRY(store.create(std::move(wanted)));
-  return {};
+  domain::take_image(wanted, image);
+  TRY_ASSIGN(const Container container, store.create(std::move(wanted)));
+  auto done = domain::adapt_root(container, image);
+  if (!done) (void)store.remove(container);
+  return done;
 }
 
 Result<> update_container_by(const ContainerStore& store, Container container, const Json& update) {

@@ -56,6 +56,12 @@ Result<> LocalObjects::pull(const std::string& reference, Task& task) {
   return succeed(fmt::format("cannot get '{}'", reference), end);
 }
 
+Result<> LocalObjects::make_disk(const std::string& image, Task& task) {
+  task.progress(-1, "making the image's disk");
+  TRY_ASSIGN(const CommandEnd end, run_command({"build", "disk", "--name=" + image}, task.stop(), [&](const std::string& line) { task.progress(-1, printable(line, 200)); }));
+  return succeed(fmt::format("cannot make the disk of '{}'", image), end);
+}
+
 Result<> LocalObjects::remove_image(const std::string& reference) {
   TRY_ASSIGN(auto store, image::Store::open());
   const auto image = store.find(reference);
