@@ -9,6 +9,7 @@ namespace nagaya::api {
 
 struct Listening {
   std::vector<host::Fd> unix_sockets{}, tcp_sockets{};
+  bool inherited = false;  ///< they were there before us
 };
 
 /// Sockets that systemd holds ready for us. Source: sd_listen_fds(3): LISTEN_PID, LISTEN_FDS, from descriptor 3 on.

@@ -51,8 +51,8 @@ Result<host::Fd> lock_state(const std::string& folder) {
 
 Result<Listening> open_sockets(const Options& options, int group) {
   TRY_ASSIGN(Listening out, inherited_sockets());
-  const bool activated = !out.unix_sockets.empty() || !out.tcp_sockets.empty();
-  if (!activated || !options.socket.empty()) {
+  out.inherited = !out.unix_sockets.empty() || !out.tcp_sockets.empty();
+  if (!out.inherited || !options.socket.empty()) {
     const std::string path = options.socket.empty() ? host::runtime_dir() + "/api.sock" : options.socket;
     TRY_ASSIGN(host::Fd socket, listen_local(path, group));
     out.unix_sockets.push_back(std::move(socket));
@@ -79,6 +79,29 @@ Result<GateOptions> gate_of(const Options& options, bool tcp) {
   return out;
 }
 
+// What "0.0.0.0:8443" is called on this host: one cannot go to "every address".
+std::string reachable(const std::string& where) {
+  if (where.starts_with("0.0.0.0:")) return "localhost:" + where.substr(8);
+  if (where.starts_with("[::]:")) return "localhost:" + where.substr(5);
+  return where;
+}
+
+/// Where it listens, and how one gets in: the first thing one needs to know.
+void say_where(const Options& options) {
+  const std::string usual = host::runtime_dir() + "/api.sock", socket = options.socket.empty() ? usual : options.socket;
+  const std::string here = socket == usual ? "nagaya token" : fmt::format("nagaya --host unix://{} token", socket);
+  fmt::print(stderr, "nagaya: listening on unix://{}{}\n", socket, options.group.empty() ? "" : fmt::format(", for members of {} too", options.group));
+  for (const std::string& where : options.listen) {
+    fmt::print(stderr, "nagaya: listening on https://{}/{}\n", reachable(where), options.web.empty() ? "" : " (the web console)");
+  }
+  if (options.listen.empty()) {
+    fmt::print(stderr, "nagaya: browsers and other hosts come in by TLS: nagaya serve --listen 127.0.0.1:8443\n");
+  } else {
+    fmt::print(stderr, "nagaya: to log in, make a token: {} create NAME --role operator\n", here);
+  }
+  fmt::print(stderr, "nagaya: Ctrl-C ends the server; machines and containers go on\n");
+}
+
 Result<> serve(Options options, const MakeBackend& make_backend) {
   host::ignore_sigpipe();
   ::umask(077);
@@ -93,7 +116,7 @@ Result<> serve(Options options, const MakeBackend& make_backend) {
   TRY_ASSIGN(const host::Fd lock, lock_state(folder));
   TRY_ASSIGN(const int group, group_id(options.group));
   TRY_ASSIGN(Listening sockets, open_sockets(options, group));
-  const bool tcp = !sockets.tcp_sockets.empty();
+  const bool tcp = !sockets.tcp_sockets.empty(), activated = sockets.inherited;
   if (options.tls.certificate.empty() != options.tls.key.empty()) return fail("nagaya serve", "a certificate and its key go together", "give --tls-cert and --tls-key");
   if (tcp && options.tls.certificate.empty()) {
     TRY_ASSIGN(const OwnCertificate own, own_certificate(folder));
@@ -121,9 +144,10 @@ Result<> serve(Options options, const MakeBackend& make_backend) {
                                                 .tls = options.tls},
                                                *service));
   backend->watch([&events](Json event) { events->add(std::move(event)); });
-  server->run([] {
+  server->run([&] {
     notify_manager("READY=1");
-    log::info("listening");
+    // Of a service manager's sockets it knows itself.
+    if (!activated) say_where(options);
   });
   notify_manager("STOPPING=1");
   backend->unwatch();
