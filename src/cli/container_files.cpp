@@ -16,6 +16,7 @@
 #include "cli/run_container.hpp"
 #include "container/id_map.hpp"
 #include "domain/container_root.hpp"
+#include "domain/container_storage.hpp"
 
 namespace nagaya::cli {
 namespace {
@@ -50,7 +51,7 @@ Result<> enter_running(pid_t pid) {
   return enter(root);
 }
 
-Result<> enter_stopped(const Container& container, const std::vector<std::string>& layers) {
+Result<> enter_stopped(const Container& container, const domain::ContainerLayers& layers) {
   TRY(domain::separate_monitor());
   TRY(domain::mount_root(container, layers));
   TRY_ASSIGN(const host::Fd root, host::Fd::open(container.places.root(), O_PATH | O_DIRECTORY));
@@ -77,12 +78,12 @@ void serve(agent::Channel& channel, const Result<>& entered) {
 Result<ContainerFiles> ContainerFiles::open(const ContainerStore& store, const Container& container) {
   ContainerFiles out;
   const domain::ContainerStatus status = store.status(container);
-  std::vector<std::string> layers;
+  domain::ContainerLayers layers;
   const bool running = store.running(container) && status.pid > 0;
   if (!running) {
     TRY_ASSIGN(out.lock_, store.lock(container));
     store.clear_leftovers(container);
-    TRY_ASSIGN(layers, layers_of(container.definition, true));
+    TRY_ASSIGN(layers, layers_of(container, true));
   }
   TRY_ASSIGN(auto ends, host::Fd::socketpair());
   const pid_t child = ::fork();

@@ -158,6 +158,8 @@ std::vector<OptionSpec> container_options() {
       {"--security-opt", "OPTION", "seccomp=FILE|unconfined, no-new-privileges, apparmor=PROFILE, mask=PATHS, unmask=ALL", Completes::nothing, {}, true, true},
       {"--privileged", "", "all rights and devices of this host: no protection is left"},
       {"--device", "DEVICE", "a device of this host: /dev/HOST[:/dev/INSIDE][:rwm]", Completes::file, {}, true, true},
+      {"--storage-driver", "DRIVER", "how its root is made of the image: overlay, fuse-overlayfs or vfs, a copy (default: NAGAYA_STORAGE_DRIVER, else the first that works)",
+       Completes::words, {"overlay", "fuse-overlayfs", "vfs"}},
       {"--read-only", "", "nothing of its root can be changed"},
       {"--tmpfs", "PATH[:OPTIONS]", "a file system in memory", Completes::nothing, {}, true, true},
       {"--shm-size", "SIZE", "size of /dev/shm (default: 64M)"},
@@ -272,6 +274,8 @@ Result<ContainerDefinition> definition_from_options(const Parsed& options) {
   out.security = options.all("security-opt");
   out.privileged = options.has("privileged");
   out.read_only = options.has("read-only");
+  const char* const driver = std::getenv("NAGAYA_STORAGE_DRIVER");
+  out.storage_driver = options.has("storage-driver") || driver == nullptr ? options.last("storage-driver") : driver;
   TRY(take_namespaces(options, out));
   out.devices = options.all("device");
   TRY(take_volumes(options, out));

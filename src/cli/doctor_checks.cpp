@@ -172,6 +172,25 @@ void containers(const HostView& host, std::vector<Finding>& out) {
   }
 }
 
+/// How containers get their root (src/domain/container_storage.hpp).
+void container_roots(const HostView& host, std::vector<Finding>& out) {
+  const int refused = host.overlay_error();
+  if (refused == 0) {
+    out.push_back({"container-root", Health::ok, false, "overlayfs", {}});
+    return;
+  }
+  const std::string why = fmt::format("overlayfs is refused: {}", std::strerror(refused));
+  // A kernel without it says so by ENODEV; else the file system of the state folder, or the right to mount, is at fault.
+  const std::string mend = refused == ENODEV ? root_command(host, "modprobe overlay") : "a kernel of 5.11 or later, and a state folder (NAGAYA_STATE_DIR) on ext4, xfs or btrfs";
+  const int fuse = host.open_error("/dev/fuse");
+  if (host.has_program("fuse-overlayfs") && fuse == 0) {
+    out.push_back({"container-root", Health::limited, false, why + "; fuse-overlayfs is used instead", mend});
+  } else {
+    out.push_back({"container-root", Health::limited, false, why + "; each container gets a copy of its image",
+                   mend + "; or " + (fuse == 0 || fuse == ENOENT ? root_command(host, "apt-get install fuse-overlayfs") : root_command(host, "chmod 666 /dev/fuse"))});
+  }
+}
+
 void kernel_services(const HostView& host, std::vector<Finding>& out) {
   if (int error = host.io_uring_error(); error == 0) {
     out.push_back({"io-uring", Health::ok, false, "usable", {}});
@@ -278,6 +297,7 @@ std::vector<Finding> examine_host(const HostView& host) {
   clock(host, out);
   memory(host, out);
   containers(host, out);
+  container_roots(host, out);
   kernel_services(host, out);
   image_tools(host, out);
   checkpoints(host, out);

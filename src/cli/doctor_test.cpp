@@ -22,6 +22,7 @@ class PaperHost : public HostView {
     std::ofstream(root_ / path.substr(1)) << text << "\n";
   }
   int user_namespace_error() const override { return namespace_error; }
+  int overlay_error() const override { return overlay_refused; }
   int io_uring_error() const override { return ring_error; }
   int userfaultfd_error() const override { return 0; }
   bool fsgsbase() const override { return true; }
@@ -32,7 +33,7 @@ class PaperHost : public HostView {
   CriuView criu() const override { return saver; }
   std::string engine_probe() const override { return probe; }
 
-  int namespace_error = 0, ring_error = 0;
+  int namespace_error = 0, overlay_refused = 0, ring_error = 0;
   bool root = true;
   std::set<std::string> lacks;
   std::string nftables;
@@ -75,6 +76,21 @@ class Doctor : public ::testing::Test {
   }
   PaperHost host_;
 };
+
+TEST_F(Doctor, WhatStandsInForOverlayfsIsNamed) {
+  EXPECT_EQ(finding("container-root").detail, "overlayfs");
+  host_.overlay_refused = EINVAL;
+  EXPECT_EQ(finding("container-root").health, Health::limited);
+  EXPECT_THAT(finding("container-root").detail, HasSubstr("Invalid argument; fuse-overlayfs is used"));
+  host_.lacks = {"fuse-overlayfs"};
+  EXPECT_THAT(finding("container-root").detail, HasSubstr("a copy of its image"));
+  EXPECT_THAT(finding("container-root").mend, HasSubstr("apt-get install fuse-overlayfs"));
+  host_.lacks.clear();
+  std::filesystem::remove(folder() / "dev/fuse");
+  EXPECT_THAT(finding("container-root").detail, HasSubstr("a copy of its image")) << "there is no /dev/fuse";
+  host_.overlay_refused = ENODEV;
+  EXPECT_THAT(finding("container-root").mend, HasSubstr("modprobe overlay"));
+}
 
 TEST_F(Doctor, LayersThatAJailLacksAreNamed) {
   EXPECT_EQ(finding("jail").health, Health::ok);

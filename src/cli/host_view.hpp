@@ -30,6 +30,8 @@ class HostView {
 
   /// errno of making a user namespace (in a child), 0 when it works.
   [[nodiscard]] virtual int user_namespace_error() const;
+  /// errno of mounting an overlay over folders of the state folder's file system, as a container's root is, 0 when it works.
+  [[nodiscard]] virtual int overlay_error() const;
   /// errno of io_uring_setup, 0 when it works.
   [[nodiscard]] virtual int io_uring_error() const;
   /// errno of userfaultfd for user-mode faults, 0 when it works.

@@ -43,7 +43,7 @@ Result<> stop(const DomainStore& store, const Domain& one, std::optional<unsigne
 Result<int> start_one(const DomainStore& store, const Domain& one, bool attach, bool quiet) {
   if (const auto* machine = std::get_if<Machine>(&one)) return start_machine(*machine, {.quiet = quiet, .detach = !attach});
   const auto& container = std::get<Container>(one);
-  TRY_ASSIGN(domain::ContainerStart start, start_of(container.definition, quiet));
+  TRY_ASSIGN(domain::ContainerStart start, start_of(container, quiet));
   start.wait_for_client = attach;
   if (container.definition.terminal && attach) {
     const host::TerminalSize size = host::terminal_size(0);

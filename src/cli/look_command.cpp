@@ -12,6 +12,7 @@
 #include "cli/run_container.hpp"
 #include "cli/sizes.hpp"
 #include "cli/table.hpp"
+#include "domain/container_storage.hpp"
 #include "domain/container_control.hpp"
 #include "domain/container_log.hpp"
 #include "host/signal.hpp"
@@ -140,6 +141,7 @@ Result<int> run_inspect(const Parsed& options) {
   auto out = nlohmann::ordered_json::parse(container.definition.to_json(), nullptr, false);
   auto state = nlohmann::ordered_json::parse(store.containers().status(container).to_json(), nullptr, false);
   state["state"] = state_of(store, container);
+  if (const std::string driver = domain::storage_driver(container); !driver.empty()) state["storage_driver"] = driver;
   out["status"] = std::move(state);
   print(proto::print(out, 2) + "\n");
   return 0;

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "base/log.hpp"
 #include "base/scope.hpp"
 #include "cli/container_console.hpp"
 #include "cli/container_options.hpp"
@@ -43,17 +44,8 @@ int told(const Error& error) {
   return error.code == ENOENT ? 127 : 126;
 }
 
-}  // namespace
-
-Result<std::vector<std::string>> layers_of(const ContainerDefinition& definition, bool quiet) {
-  TRY_ASSIGN(const auto store, image::Store::open());
-  TRY_ASSIGN(const image::Image image, store.find(definition.image));
-  if (image.layers.empty()) {
-    return fail(fmt::format("image '{}'", definition.image_name), "it was made by an older Nagaya, for machines only",
-                image.kind == image::Kind::disk ? "build it again: nagaya build debian" : "pull it again");
-  }
-  image::Work work;
-  if (!quiet) work.say = [](const std::string& step) { std::fprintf(stderr, "nagaya: %s\n", step.c_str()); };
+/// Folders of the layers, unpacked for overlays.
+Result<std::vector<std::string>> unpacked_layers(const image::Store& store, const image::Image& image, const image::Work& work) {
   std::vector<std::string> out;
   for (const image::ImageLayer& layer : image.layers) {
     // Others than root unpack where all owners of the layer's files are theirs to give.
@@ -69,13 +61,40 @@ Result<std::vector<std::string>> layers_of(const ContainerDefinition& definition
   return out;
 }
 
-Result<domain::ContainerStart> start_of(const ContainerDefinition& definition, bool quiet) {
-  domain::ContainerStart out{.layers = {}, .image = image_config(definition), .net_program = {}, .reaper_program = {}};
-  TRY_ASSIGN(out.layers, layers_of(definition, quiet));
+}  // namespace
+
+Result<domain::ContainerLayers> layers_of(const Container& container, bool quiet) {
+  const ContainerDefinition& definition = container.definition;
+  TRY_ASSIGN(const auto store, image::Store::open());
+  TRY_ASSIGN(const image::Image image, store.find(definition.image));
+  if (image.layers.empty()) {
+    return fail(fmt::format("image '{}'", definition.image_name), "it was made by an older Nagaya, for machines only",
+                image.kind == image::Kind::disk ? "build it again: nagaya build debian" : "pull it again");
+  }
+  domain::ContainerLayers out{.archives = {}, .whiteouts = image.kind == image::Kind::oci, .folders = {}};
+  for (const image::ImageLayer& layer : image.layers) out.archives.push_back(layer.path);
+  const std::string driver = domain::storage_driver(container);
+  if (driver == "vfs") return out;
+  image::Work work;
+  if (!quiet) work.say = [](const std::string& step) { std::fprintf(stderr, "nagaya: %s\n", step.c_str()); };
+  if (auto folders = unpacked_layers(store, image, work)) {
+    out.folders = std::move(*folders);
+  } else if (driver.empty()) {
+    // Whiteouts need device files or attributes that this kernel or file system may refuse; a copy does not. A damaged archive is told by it.
+    log::debug("the layers of '{}' cannot be unpacked for an overlay: {}", definition.image_name, folders.error().message());
+  } else {
+    return std::unexpected(std::move(folders.error()));
+  }
+  return out;
+}
+
+Result<domain::ContainerStart> start_of(const Container& container, bool quiet) {
+  domain::ContainerStart out{.layers = {}, .image = image_config(container.definition), .net_program = {}, .reaper_program = {}};
+  TRY_ASSIGN(out.layers, layers_of(container, quiet));
   TRY_ASSIGN(out.net_program, helper_path("nagaya-net"));
   // A container runs without it, too; doctor says that it is missing.
   if (auto view = helper_path("nagaya-procview")) out.view_program = std::move(*view);
-  if (definition.reaper) {
+  if (container.definition.reaper) {
     TRY_ASSIGN(out.reaper_program, helper_path("nagaya-reaper"));
   }
   return out;
@@ -101,8 +120,8 @@ Result<int> run_container(const Parsed& options) {
     std::fwrite(json.data(), 1, json.size(), stdout);
     return 0;
   }
-  TRY_ASSIGN(domain::ContainerStart start, start_of(definition, quiet));
   const ContainerStore store;
+  TRY_ASSIGN(domain::ContainerStart start, start_of({definition, {}}, quiet));
   TRY_ASSIGN(const Container container, store.create(std::move(definition)));
   ScopeExit undo([&] { (void)store.remove(container); });
   TRY(domain::adapt_root(container, image));

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "domain/container_storage.hpp"
 #include "domain/limits_fields.hpp"
 #include "net/port_spec.hpp"
 #include "proto/device_config.hpp"
@@ -68,6 +69,7 @@ void members(Archive& a, D& d) {
   a.texts("security", d.security);
   a.flag("privileged", d.privileged);
   a.flag("read_only", d.read_only);
+  a.text("storage_driver", d.storage_driver);
   a.text("userns", d.userns);
   a.text("pid", d.pid);
   a.text("ipc", d.ipc);
@@ -246,6 +248,7 @@ Result<> ContainerDefinition::validate() const {
     if (!value->empty() && *value != "host" && *value != "private") return fail(fmt::format("{} namespace '{}'", key, *value), "it is host or private");
   }
   if (!userns.empty() && userns != "host" && userns != "auto") return fail(fmt::format("user namespace '{}'", userns), "it is host or auto");
+  if (!storage_driver.empty() && !is_storage_driver(storage_driver)) return fail(fmt::format("storage driver '{}'", storage_driver), "it is overlay, fuse-overlayfs or vfs");
   if (remove && restart.when != RestartPolicy::When::no) return fail("a container that is removed at its end", "it cannot be restarted, too");
   return check_volumes(volumes);
 }

@@ -74,6 +74,7 @@ struct ContainerDefinition {
   std::vector<std::string> cap_add{}, cap_drop{};       ///< "NET_ADMIN", "ALL"
   std::vector<std::string> security{};                  ///< "seccomp=unconfined|FILE", "no-new-privileges", "apparmor=…", "label=…"
   bool privileged = false, read_only = false;
+  std::string storage_driver{};                         ///< "overlay", "fuse-overlayfs", "vfs"; empty: the first that works here
   std::string userns{}, pid{}, ipc{}, uts{}, cgroupns{};  ///< "", "host"; userns also "auto"
   std::vector<std::string> devices{};                     ///< "/dev/x[:/dev/y][:rwm]"
 

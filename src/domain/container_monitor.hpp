@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "domain/container_storage.hpp"
 #include "domain/container_store.hpp"
 #include "image/image.hpp"
 
@@ -15,7 +16,7 @@ namespace nagaya::domain {
 
 /// What a container's start needs from outside the domain room.
 struct ContainerStart {
-  std::vector<std::string> layers;  ///< folders, the lowest first
+  ContainerLayers layers;
   image::OciConfig image;
   std::string net_program;     ///< path of nagaya-net
   std::string reaper_program;  ///< path of the small init; empty: none

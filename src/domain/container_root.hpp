@@ -1,4 +1,4 @@
-// A container's root: the image's layers under a folder of its own, by overlayfs, in the monitor's mount namespace.
+// What surrounds a container's root: the monitor's own mount namespace, and the volumes. The root itself: container_storage.hpp.
 #pragma once
 #include <string>
 #include <vector>
@@ -12,8 +12,6 @@ namespace nagaya::domain {
 /// Own mount namespace (and, for others than root, a user namespace in which the caller is root, with all its ranges). What is mounted
 /// from now on is seen by nobody else and goes with the last process in it.
 Result<> separate_monitor();
-/// Mounts the root at `container.places.root()`.
-Result<> mount_root(const Container& container, const std::vector<std::string>& layers);
 /// Folders of all volumes, those of the image's own, too; new ones get what the image has at their places. The root is mounted.
 Result<std::vector<ContainerVolume>> prepare_volumes(const ContainerStore& store, const Container& container, const image::OciConfig& image);
 

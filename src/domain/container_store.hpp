@@ -22,6 +22,8 @@ struct ContainerFolder {
   [[nodiscard]] std::string monitor_log() const { return folder + "/monitor.log"; }
   [[nodiscard]] std::string upper() const { return folder + "/upper"; }
   [[nodiscard]] std::string work() const { return folder + "/work"; }
+  [[nodiscard]] std::string copy() const { return folder + "/copy"; }        ///< its root, where there is no overlay
+  [[nodiscard]] std::string storage() const { return folder + "/storage"; }  ///< the name of its storage driver
   [[nodiscard]] std::string volumes() const { return folder + "/volumes"; }
   [[nodiscard]] std::string root() const { return runtime + "/root"; }
   [[nodiscard]] std::string control() const { return runtime + "/control.sock"; }

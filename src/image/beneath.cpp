@@ -24,9 +24,9 @@ std::string shown(std::string_view path) {
   return out;
 }
 
-Result<> remove_below(int folder, const char* name, unsigned depth) {
-  if (::unlinkat(folder, name, 0) == 0 || errno == ENOENT) return {};
-  if (errno != EISDIR && errno != EPERM) return fail_errno(fmt::format("cannot remove '{}'", shown(name)));
+Result<> remove_below(int folder, const char* name, unsigned depth);
+
+Result<> empty_folder(int folder, const char* name, unsigned depth) {
   if (depth == 0) return fail("the archive", "folders within folders without end", "it is damaged or hostile");
   const int fd = ::openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return fail_errno(fmt::format("cannot remove '{}'", shown(name)));
@@ -38,6 +38,13 @@ Result<> remove_below(int folder, const char* name, unsigned depth) {
     if (one != "." && one != "..") names.emplace_back(one);
   }
   for (const std::string& one : names) TRY(remove_below(fd, one.c_str(), depth - 1));
+  return {};
+}
+
+Result<> remove_below(int folder, const char* name, unsigned depth) {
+  if (::unlinkat(folder, name, 0) == 0 || errno == ENOENT) return {};
+  if (errno != EISDIR && errno != EPERM) return fail_errno(fmt::format("cannot remove '{}'", shown(name)));
+  TRY(empty_folder(folder, name, depth));
   if (::unlinkat(folder, name, AT_REMOVEDIR) != 0) return fail_errno(fmt::format("cannot remove '{}'", shown(name)));
   return {};
 }
@@ -100,6 +107,14 @@ Result<> Beneath::clear(const Spot& spot) {
   if (::fstatat(spot.folder->get(), spot.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT) return {};
   stale_ = true;
   return remove_below(spot.folder->get(), spot.name.c_str(), deepest + 1);
+}
+
+Result<> Beneath::empty(const Spot& spot) {
+  const char* const name = spot.name.empty() ? "." : spot.name.c_str();
+  struct stat info {};
+  if (::fstatat(spot.folder->get(), name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(info.st_mode)) return {};
+  stale_ = true;
+  return empty_folder(spot.folder->get(), name, deepest + 1);
 }
 
 }  // namespace nagaya::image

@@ -23,6 +23,8 @@ class Beneath {
   Result<Spot> locate(std::string_view path);
   /// Removes what is at the spot, folders with all in them; nothing there is no error.
   Result<> clear(const Spot& spot);
+  /// Removes all in the folder at the spot. What is no folder, or a link to one, stays.
+  Result<> empty(const Spot& spot);
 
  private:
   Result<host::Fd> open_folder(const std::string& path);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 
 #include "image/archive_reader.hpp"
 #include "image/beneath.hpp"
@@ -30,10 +31,29 @@ class Unpacker {
     if (path.empty()) return fail("an entry", "it has no name");
     if (++entries_ > options_.limits.entries) return fail("the archive", fmt::format("more than {} entries", options_.limits.entries));
     std::string folder, name;
-    if (options_.whiteouts && whiteout_of(path, folder, name)) return hide(path, folder, name);
+    // Onto lower layers they were obeyed before: see remove_hidden.
+    if (options_.whiteouts && whiteout_of(path, folder, name)) return options_.onto_lower ? Result<>{} : hide(path, folder, name);
     if (const char* target = archive_entry_hardlink(entry); target != nullptr) return link(path, target);
     TRY_ASSIGN(const Node node, node_of(entry));
     return put(reader, path, node);
+  }
+  /// Removes what the entry hides if it is a whiteout. Of all entries this is done first: an archive may name a whiteout after what the
+  /// same layer has in its place.
+  Result<> remove_hidden(archive_entry* entry) {
+    const char* const given = archive_entry_pathname(entry);
+    std::string folder, name;
+    if (given == nullptr || !whiteout_of(given, folder, name)) return {};
+    if (++entries_ > options_.limits.entries) return fail("the archive", fmt::format("more than {} entries", options_.limits.entries));
+    const bool all = name == ".wh..opq";
+    if (!all && name.starts_with(".wh.")) return {};
+    if (name.empty() || name == "." || name == "..") return fail(fmt::format("entry '{}'", std::string_view(given).substr(0, 200)), "it hides what cannot be hidden");
+    const auto spot = beneath_.locate(all ? folder : folder + name);
+    if (!spot) {
+      // Below what is no folder nothing can be hidden; this layer puts a folder there.
+      if (spot.error().code == ENOTDIR) return {};
+      return std::unexpected(spot.error());
+    }
+    return all ? beneath_.empty(*spot) : beneath_.clear(*spot);
   }
   /// Folders get their times last: what is put into them changes these.
   Result<> finish() {
@@ -183,19 +203,28 @@ class Unpacker {
   std::vector<std::pair<std::string, i64>> folders_;
 };
 
-}  // namespace
-
-Result<u64> unpack_layer(const std::string& archive, const std::string& folder, const UnpackOptions& options, const Work& work) {
-  TRY_ASSIGN(host::Fd root, host::Fd::open(folder, O_RDONLY | O_DIRECTORY));
-  Unpacker unpacker(std::move(root), options);
+Result<> each_entry(const std::string& archive, const Work& work, const std::function<Result<>(ArchiveReader&, archive_entry*)>& take) {
   ArchiveReader reader(archive);
   TRY(reader.open());
   for (;;) {
     if (reader.index() % entries_between_checks == 0) TRY(work.check());
     TRY_ASSIGN(archive_entry* entry, reader.next());
-    if (entry == nullptr) break;
-    if (auto done = unpacker.take(reader, entry); !done) return std::unexpected(std::move(done.error()).within(fmt::format("archive '{}'", archive)));
+    if (entry == nullptr) return {};
+    if (auto done = take(reader, entry); !done) return std::unexpected(std::move(done.error()).within(fmt::format("archive '{}'", archive)));
   }
+}
+
+}  // namespace
+
+Result<u64> unpack_layer(const std::string& archive, const std::string& folder, const UnpackOptions& options, const Work& work) {
+  if (options.onto_lower && options.whiteouts) {
+    TRY_ASSIGN(host::Fd root, host::Fd::open(folder, O_RDONLY | O_DIRECTORY));
+    Unpacker lower(std::move(root), options);
+    TRY(each_entry(archive, work, [&](ArchiveReader&, archive_entry* entry) { return lower.remove_hidden(entry); }));
+  }
+  TRY_ASSIGN(host::Fd root, host::Fd::open(folder, O_RDONLY | O_DIRECTORY));
+  Unpacker unpacker(std::move(root), options);
+  TRY(each_entry(archive, work, [&](ArchiveReader& reader, archive_entry* entry) { return unpacker.take(reader, entry); }));
   TRY(unpacker.finish());
   return unpacker.bytes();
 }

@@ -112,6 +112,36 @@ TEST_F(Unpack, WhiteoutsAreOverlayfsOwn) {
   EXPECT_EQ(attribute("back", "trusted.overlay.opaque"), "y") << "a folder in place of what is hidden shows nothing of it";
 }
 
+TEST_F(Unpack, OntoLowerLayersWhiteoutsRemove) {
+  const UnpackOptions over{.onto_lower = true};
+  tar().add("d/", AE_IFDIR).add("d/old", AE_IFREG, "o").add("d/deep/er", AE_IFREG, "o").add("gone/in", AE_IFREG, "o").add("stays", AE_IFREG, "o").add("file", AE_IFREG, "o").add("link", AE_IFLNK, "kept").add("kept/in", AE_IFREG, "o");
+  ASSERT_TRUE(unpack(over));
+  // The marks come after what stands in place of what they hide.
+  tar().add("d/", AE_IFDIR, "", 0700).add("d/new", AE_IFREG, "n").add("d/.wh..wh..opq", AE_IFREG).add(".wh.gone", AE_IFREG).add("stays", AE_IFREG, "new").add(".wh.stays", AE_IFREG)
+      .add("file/.wh.x", AE_IFREG).add("file/", AE_IFDIR).add("link/.wh..wh..opq", AE_IFREG).add("link/", AE_IFDIR).add(".wh.never", AE_IFREG);
+  const auto done = unpack(over);
+  ASSERT_TRUE(done) << done.error().message();
+  EXPECT_EQ(at("d").st_mode & 07777, 0700u);
+  EXPECT_EQ(at("d/new").st_size, 1);
+  EXPECT_EQ(at("stays").st_size, 3);
+  EXPECT_TRUE(S_ISDIR(at("file").st_mode)) << "a folder in place of a file, with something to hide in it";
+  EXPECT_TRUE(S_ISDIR(at("link").st_mode));
+  EXPECT_EQ(at("kept/in").st_size, 1) << "what a link led to is not hidden by a folder in its place";
+  for (const char* name : {"d/old", "d/deep", "gone", "never", ".wh.gone", "d/.wh..wh..opq"}) EXPECT_FALSE(fs::exists(base_ + "/fs/" + name)) << name;
+  tar().add(".wh..wh..opq", AE_IFREG);
+  ASSERT_TRUE(unpack(over));
+  EXPECT_TRUE(fs::is_empty(base_ + "/fs")) << "all can be hidden";
+  const std::string outside = base_ + "/outside";
+  std::ofstream(outside + "/target") << "kept";
+  tar().add("out", AE_IFLNK, outside);
+  ASSERT_TRUE(unpack(over));
+  tar().add("out/.wh.target", AE_IFREG).add("out/.wh..wh..opq", AE_IFREG);
+  (void)unpack(over);
+  tar().add("../outside/.wh.target", AE_IFREG);
+  EXPECT_FALSE(unpack(over));
+  EXPECT_EQ(fs::file_size(outside + "/target"), 4u) << "nothing outside is hidden";
+}
+
 TEST_F(Unpack, NothingLeadsOut) {
   const std::string outside = base_ + "/outside";
   tar().add("out", AE_IFLNK, outside).add("out/file", AE_IFREG, "x");
