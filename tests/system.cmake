@@ -66,6 +66,9 @@ set_tests_properties(system.containers PROPERTIES LABELS "guest;slow" TIMEOUT 60
 # Containers of a user without rights; 77: this host cannot.
 add_test(NAME system.rootless COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rootless $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS})
 set_tests_properties(system.rootless PROPERTIES LABELS "guest;slow" TIMEOUT 300 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
+# The web console on the real server, with real containers, in Chromium; 77: this host or user cannot, or the console is not built.
+add_test(NAME web.real COMMAND ${CMAKE_SOURCE_DIR}/web/test/real $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} ${CMAKE_BINARY_DIR}/web ${CMAKE_BINARY_DIR}/web-shots)
+set_tests_properties(web.real PROPERTIES LABELS "web;guest;slow" TIMEOUT 300 PROCESSORS 2 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
 # A whole Debian, over the image of guest.debian.
 function(nagaya_debian_test name filter seconds)
   nagaya_system_test(${name} ${filter} ${seconds} slow)

@@ -10,3 +10,4 @@ await import('./keyboard.part.mjs');
 await import('./roles.part.mjs');
 await import('./faults.part.mjs');
 await import('./looks.part.mjs');
+await import('./real.part.mjs');

@@ -2,7 +2,7 @@
 // no answer that breaks the contract, nothing axe complains about.
 //
 //   NAGAYA_URL, NAGAYA_TOKEN   a real server instead of the made-up one (then only what does not need the made-up world runs)
-//   NAGAYA_TEST_IMAGE          an image that server has or can fetch
+//   NAGAYA_TEST_IMAGE          an image that server has or can fetch; NAGAYA_TEST_COMMAND: what keeps a container of it running
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

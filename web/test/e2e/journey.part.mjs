@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { enter, patience, real, screen, snap, until, withPage } from './harness.mjs';
 
 const image = process.env.NAGAYA_TEST_IMAGE ?? 'docker.io/library/alpine:3.20';
+const command = process.env.NAGAYA_TEST_COMMAND ?? 'sleep 3600';
 
 test('create, watch, type a command in a terminal, stop, delete', async () => {
   await withPage({}, async (visit) => {
@@ -16,7 +17,7 @@ test('create, watch, type a command in a terminal, stop, delete', async () => {
     await page.getByLabel('Image', { exact: true }).fill(image);
     await page.getByLabel('Name', { exact: true }).fill(name);
     await page.getByLabel('Memory', { exact: true }).fill('128M');
-    await page.getByLabel('Command').fill('sleep 3600');
+    await page.getByLabel('Command').fill(command);
     assert.match(await page.getByLabel('Definition in JSON').innerText(), /"memory": 134217728/);
     await page.getByRole('button', { name: 'Make and start' }).click();
     await page.getByRole('heading', { name, level: 1 }).waitFor({ timeout: patience * 2 });
