@@ -2,6 +2,8 @@
 #include <csignal>
 #include <cstring>
 
+#include <unistd.h>
+
 #include <charconv>
 #include <cstdio>
 
@@ -10,6 +12,7 @@
 #include "cli/domain_command.hpp"
 #include "cli/machine_start.hpp"
 #include "cli/run_container.hpp"
+#include "cli/sizes.hpp"
 #include "domain/container_control.hpp"
 #include "domain/machine_control.hpp"
 #include "host/terminal.hpp"
@@ -21,7 +24,6 @@ using domain::Container;
 using domain::Domain;
 using domain::DomainStore;
 using domain::Machine;
-using Verb = proto::VmCommand::Verb;
 
 constexpr unsigned machine_stop_seconds = 60;
 
@@ -35,6 +37,8 @@ Result<std::optional<unsigned>> seconds_of(const Parsed& options) {
 }
 
 Result<> stop(const DomainStore& store, const Domain& one, std::optional<unsigned> seconds) {
+  // What shall not run does not: nothing to do, and no error.
+  if (!store.running(one)) return {};
   if (const auto* machine = std::get_if<Machine>(&one)) return domain::stop_machine(store.machines(), *machine, seconds.value_or(machine_stop_seconds));
   const auto& container = std::get<Container>(one);
   return domain::stop_container(store.containers(), container, image_config(container.definition), seconds.value_or(container.definition.stop_timeout));
@@ -177,10 +181,9 @@ CommandSpec rm_command() {
 }
 
 template <class OfContainer>
-Result<> pause_or_resume(const Domain& one, Verb verb, OfContainer of_container) {
+Result<> pause_or_resume(const Domain& one, bool pause, OfContainer of_container) {
   if (const auto* container = std::get_if<Container>(&one)) return of_container(*container);
-  TRY(domain::command_machine(std::get<Machine>(one), {.verb = verb}));
-  return {};
+  return domain::hold_machine(std::get<Machine>(one), pause);
 }
 
 CommandSpec pause_command() {
@@ -190,7 +193,7 @@ CommandSpec pause_command() {
           .options = {names_argument()},
           .run = [](const Parsed& options) -> Result<int> {
             return for_each_domain(options, "pause", [](const DomainStore& store, const Domain& one) -> Result<> {
-              return pause_or_resume(one, Verb::pause, [&](const Container& container) { return domain::pause_container(store.containers(), container); });
+              return pause_or_resume(one, true, [&](const Container& container) { return domain::pause_container(store.containers(), container); });
             });
           }};
 }
@@ -202,14 +205,14 @@ CommandSpec resume_command() {
           .options = {names_argument()},
           .run = [](const Parsed& options) -> Result<int> {
             return for_each_domain(options, "resume", [](const DomainStore& store, const Domain& one) -> Result<> {
-              return pause_or_resume(one, Verb::resume, [&](const Container& container) { return domain::resume_container(store.containers(), container); });
+              return pause_or_resume(one, false, [&](const Container& container) { return domain::resume_container(store.containers(), container); });
             });
           }};
 }
 
 CommandSpec wait_command() {
   return {.name = "wait",
-          .summary = "wait until containers have ended, and print their exit codes",
+          .summary = "wait until machines or containers have ended, and print their exit codes",
           .examples = {{"nagaya wait job", "prints 0 when it ended well"}},
           .options = {names_argument()},
           .run = [](const Parsed& options) -> Result<int> {
@@ -217,7 +220,13 @@ CommandSpec wait_command() {
             const DomainStore store;
             for (const std::string& name : options.all("NAME")) {
               TRY_ASSIGN(const Domain one, store.find(name));
-              if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "wait");
+              if (const auto* machine = std::get_if<Machine>(&one)) {
+                constexpr unsigned look_us = 50'000;
+                while (store.running(one)) ::usleep(look_us);
+                fmt::print("{}\n", domain::machine_exit_code(*machine));
+                std::fflush(stdout);
+                continue;
+              }
               TRY_ASSIGN(const auto code, domain::wait_container(store.containers(), std::get<Container>(one), -1));
               fmt::print("{}\n", code.value_or(125));
               std::fflush(stdout);
@@ -228,18 +237,40 @@ CommandSpec wait_command() {
 
 CommandSpec rename_command() {
   return {.name = "rename",
-          .summary = "give a container that does not run another name",
+          .summary = "give a machine or container that does not run another name",
           .examples = {{"nagaya rename web old-web", "its id stays"}},
           .options = {name_argument(), {"NEW", "NEW", "the new name"}},
           .run = [](const Parsed& options) -> Result<int> {
             const DomainStore store;
             TRY_ASSIGN(const Domain one, one_domain(store, options, "rename"));
             if (!options.has("NEW")) return fail("nagaya rename", "the new name is missing", "write nagaya rename NAME NEW");
-            if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "rename");
+            if (const auto* machine = std::get_if<Machine>(&one)) {
+              TRY_ASSIGN(const Machine renamed, store.machines().rename(*machine, options.last("NEW")));
+              fmt::print("{}\n", renamed.spec.name);
+              return 0;
+            }
             TRY_ASSIGN(const Container renamed, store.containers().rename(std::get<Container>(one), options.last("NEW")));
             fmt::print("{}\n", renamed.definition.name);
             return 0;
           }};
+}
+
+// Memory and processors are the guest's, the other limits those of the machine's process: as 'nagaya run' takes them.
+Result<> update_machine(const domain::MachineStore& store, Machine machine, const Parsed& options) {
+  if (options.has("restart")) return not_for_machines(machine, "update --restart");
+  TRY_ASSIGN(const host::Fd held, store.lock(machine));
+  domain::MachineSpec& spec = machine.spec;
+  if (options.has("memory")) {
+    TRY_ASSIGN(spec.memory, parse_size(options.last("memory")));
+  }
+  if (options.has("cpus")) {
+    TRY_ASSIGN(const u64 thousandths, cpu_thousandths(options.last("cpus")));
+    spec.vcpus = static_cast<unsigned>((thousandths + 999) / 1000);
+    spec.limits.cpu_thousandths = thousandths % 1000 == 0 ? 0 : thousandths;
+  }
+  TRY(other_limits_from_options(options, spec.limits));
+  TRY(spec.validate());
+  return store.save(machine);
 }
 
 CommandSpec update_command() {
@@ -249,12 +280,12 @@ CommandSpec update_command() {
   for (OptionSpec& option : limit_options()) all.push_back(std::move(option));
   all.push_back(names_argument());
   return {.name = "update",
-          .summary = "change limits of containers, also while they run",
+          .summary = "change limits: of containers also while they run, of machines for the next start",
           .examples = {{"nagaya update -m 1G -c 2 web", "more memory and CPU time, now and at its next start"}, {"nagaya update --restart no web", "it stays away when it ends"}},
           .options = std::move(all),
           .run = [](const Parsed& options) -> Result<int> {
             return for_each_domain(options, "update", [&](const DomainStore& store, const Domain& one) -> Result<> {
-              if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "update");
+              if (const auto* machine = std::get_if<Machine>(&one)) return update_machine(store.machines(), *machine, options);
               Container container = std::get<Container>(one);
               domain::DomainLimits limits = container.definition.limits;
               TRY(limits_from_options(options, limits));

@@ -7,6 +7,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include "agent/client.hpp"
+#include "agent/exec_client.hpp"
 #include "cli/container_console.hpp"
 #include "cli/domain_command.hpp"
 #include "cli/run_container.hpp"
@@ -15,6 +17,7 @@
 #include "domain/container_storage.hpp"
 #include "domain/container_control.hpp"
 #include "domain/container_log.hpp"
+#include "domain/machine_stats.hpp"
 #include "host/signal.hpp"
 #include "net/port_spec.hpp"
 #include "proto/json_fields.hpp"
@@ -205,10 +208,19 @@ std::vector<std::string> process_row(pid_t pid) {
   return {std::to_string(pid), own, field("Uid"), field("VmRSS"), fmt::format("{:.2f}", static_cast<double>(ticks) / static_cast<double>(::sysconf(_SC_CLK_TCK))), command};
 }
 
+// What a guest calls its processes is for the guest to say: its own ps prints.
+Result<int> top_of_machine(const Machine& machine, const Parsed& options) {
+  if (options.has("output")) return not_for_machines(machine, "top --output", "leave it out: the guest's ps prints");
+  constexpr int patience_ms = 3000;
+  TRY_ASSIGN(agent::Channel channel, agent::connect(machine.places.vsock(), patience_ms));
+  TRY_ASSIGN(const agent::Exited ended, agent::run_exec(channel, {.command = {"ps", "-e", "-o", "pid,ppid,user,args"}}, {}));
+  return static_cast<int>(ended.signalled ? 128 + ended.value : ended.value);
+}
+
 Result<int> run_top(const Parsed& options) {
   const DomainStore store;
   TRY_ASSIGN(const Domain one, one_domain(store, options, "top"));
-  if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "top", fmt::format("nagaya exec {} ps aux", machine->spec.name));
+  if (const auto* machine = std::get_if<Machine>(&one)) return top_of_machine(*machine, options);
   TRY_ASSIGN(const auto processes, domain::container_processes(store.containers(), std::get<Container>(one)));
   Table table{{"pid", "inside", "user", "memory", "cpu-seconds", "command"}, {}};
   for (const pid_t pid : processes) table.rows.push_back(process_row(pid));
@@ -218,7 +230,7 @@ Result<int> run_top(const Parsed& options) {
 
 CommandSpec top_command() {
   return {.name = "top",
-          .summary = "list the processes of a container",
+          .summary = "list the processes of a machine or container",
           .examples = {{"nagaya top web", "as this host and as the container numbers them"}},
           .options = {format_option(), name_argument()},
           .run = run_top};
@@ -235,35 +247,39 @@ std::vector<std::string> stats_row(const std::string& name, const cgroup::Stats&
           fmt::format("{:.3f}", static_cast<double>(now.cpu_ns) / 1e9), std::to_string(read), std::to_string(written), std::to_string(now.oom_kills)};
 }
 
+Result<cgroup::Stats> stats_of(const DomainStore& store, const Domain& one) {
+  if (const auto* machine = std::get_if<Machine>(&one)) return domain::machine_stats(store.machines(), *machine);
+  return domain::container_stats(store.containers(), std::get<Container>(one));
+}
+
 Result<int> run_stats(const Parsed& options) {
   const DomainStore store;
-  std::vector<Container> containers;
-  TRY_ASSIGN(const auto all, store.list());
+  std::vector<Domain> wanted;
   if (options.has("NAME")) {
     for (const std::string& name : options.all("NAME")) {
-      TRY_ASSIGN(const Domain one, store.find(name));
-      if (const auto* machine = std::get_if<Machine>(&one)) return not_for_machines(*machine, "stats");
-      containers.push_back(std::get<Container>(one));
+      TRY_ASSIGN(Domain one, store.find(name));
+      wanted.push_back(std::move(one));
     }
   } else {
+    TRY_ASSIGN(const auto all, store.list());
     for (const Domain& one : all) {
-      if (const auto* container = std::get_if<Container>(&one); container != nullptr && store.running(one)) containers.push_back(*container);
+      if (store.running(one)) wanted.push_back(one);
     }
   }
   // Use is a difference of two looks.
   constexpr unsigned between_us = 500'000;
   std::vector<u64> before;
-  for (const Container& container : containers) {
-    auto stats = domain::container_stats(store.containers(), container);
+  for (const Domain& one : wanted) {
+    auto stats = stats_of(store, one);
     if (!stats && options.has("NAME")) return std::unexpected(std::move(stats.error()));
     before.push_back(stats ? stats->cpu_ns : 0);
   }
-  if (!containers.empty()) ::usleep(between_us);
+  if (!wanted.empty()) ::usleep(between_us);
   Table table{{"name", "cpu-percent", "memory", "memory-limit", "processes", "cpu-seconds", "read", "written", "oom-kills"}, {}};
-  for (std::size_t i = 0; i < containers.size(); ++i) {
-    const auto stats = domain::container_stats(store.containers(), containers[i]);
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const auto stats = stats_of(store, wanted[i]);
     if (!stats) continue;  // it ended meanwhile
-    table.rows.push_back(stats_row(containers[i].definition.name, *stats, static_cast<double>(stats->cpu_ns - before[i]) / (between_us * 1e3)));
+    table.rows.push_back(stats_row(domain::name_of(wanted[i]), *stats, static_cast<double>(stats->cpu_ns - before[i]) / (between_us * 1e3)));
   }
   print(render(table, options.last("output")));
   return 0;
@@ -271,10 +287,11 @@ Result<int> run_stats(const Parsed& options) {
 
 CommandSpec stats_command() {
   return {.name = "stats",
-          .summary = "show what containers use: CPU, memory, processes, disks",
+          .summary = "show what machines and containers use: CPU, memory, processes, disks",
           .examples = {{"nagaya stats", "of all that run"}, {"nagaya stats -f json web", "of one, for a program"}},
           .options = {format_option(), names_argument()},
-          .sections = {{"Units", "Memory and disks in bytes; CPU in percent of one CPU over half a second.", {}}},
+          .sections = {{"Units", "Memory and disks in bytes; CPU in percent of one CPU over half a second. A machine's are those of its process: threads, the memory it holds "
+                                 "of this host, and as limit what the guest was given.", {}}},
           .run = run_stats};
 }
 

@@ -54,6 +54,7 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
   TRY_ASSIGN(host::Fd lock, store.lock(machine));
   ScopeExit clean([&] { forget_runtime(machine); });
   domain::remove_left_group(machine);
+  ::unlink(machine.places.ended().c_str());
   TRY(write_pid(machine));
   TRY_ASSIGN(const auto images, image::Store::open());
   TRY_ASSIGN(const auto image, images.find(machine.spec.image));
@@ -76,6 +77,10 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
   auto code = run_machine(config, launch);
   group.reset();
   if (image.kind == image::Kind::oci && code && *code == 0) code = program_code(machine);
+  if (code) {
+    const std::string text = fmt::format("{}\n", *code);
+    (void)host::replace_file(machine.places.ended(), {reinterpret_cast<const u8*>(text.data()), text.size()});
+  }
   if (options.remove_after) {
     clean.release();
     TRY(store.remove(machine, std::move(lock)));
@@ -118,6 +123,8 @@ Result<int> wait_running(const Machine& machine, pid_t child, const host::Fd& lo
 Result<int> start_machine(const Machine& machine, const StartOptions& options) {
   const MachineStore store;
   if (!options.detach) return live(store, machine, options, true);
+  // Whoever answers on its socket may be the one that ran before.
+  if (store.running(machine)) return std::unexpected(Error{fmt::format("machine '{}' runs already", machine.spec.name), {}, fmt::format("'nagaya stop {}' ends it", machine.spec.name), EBUSY});
   // Read here also when the machine and its folder are gone again.
   TRY_ASSIGN(const host::Fd log, host::Fd::open(machine.places.monitor_log(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600));
   // What was printed so far must not be printed by both.

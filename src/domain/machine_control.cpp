@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <chrono>
+#include <csignal>
+#include <cstdlib>
 #include <thread>
 
 #include "host/new_file.hpp"
@@ -86,6 +88,21 @@ void remove_sockets(const proto::VmConfig& config) {
   for (const auto& port : config.consoles) {
     if (port.where.type == Type::socket) remove_socket(port.where.path);
   }
+}
+
+Result<> hold_machine(const Machine& machine, bool pause) {
+  using Verb = proto::VmCommand::Verb;
+  TRY_ASSIGN(const auto now, command_machine(machine, {}));
+  if (now.status != (pause ? "running" : "paused")) {
+    return std::unexpected(Error{fmt::format("machine '{}'", machine.spec.name), fmt::format("it is {}", now.status), {}, EBUSY});
+  }
+  TRY(command_machine(machine, {.verb = pause ? Verb::pause : Verb::resume}));
+  return {};
+}
+
+int machine_exit_code(const Machine& machine) {
+  if (const auto bytes = host::read_file(machine.places.ended(), 64)) return std::atoi(std::string(bytes->begin(), bytes->end()).c_str());
+  return ::access(machine.places.console_log().c_str(), F_OK) == 0 ? 128 + SIGKILL : 0;
 }
 
 Result<> stop_machine(const MachineStore& store, const Machine& machine, unsigned seconds) {

@@ -17,6 +17,12 @@ namespace nagaya::domain {
 /// Removes the sockets of a machine whose process has ended, which could not do so from its jail; also after it was killed.
 void remove_sockets(const proto::VmConfig& config);
 
+/// Halts a machine where it is, or lets it go on; EBUSY: it is so already.
+[[nodiscard]] Result<> hold_machine(const Machine& machine, bool pause);
+
+/// How a machine that does not run ended: its program's code, 137 when it was killed, 0 when it never ran.
+[[nodiscard]] int machine_exit_code(const Machine& machine);
+
 /// Presses the power button, waits up to `seconds`, then ends the machine's process. Returns when it has ended.
 [[nodiscard]] Result<> stop_machine(const MachineStore& store, const Machine& machine, unsigned seconds);
 

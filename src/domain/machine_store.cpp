@@ -103,7 +103,7 @@ Result<std::vector<Machine>> MachineStore::list(std::vector<std::string>* unread
 Result<host::Fd> MachineStore::lock(const Machine& machine) const {
   auto fd = lock_folder(machine.places.folder);
   if (!fd && fd.error().code == EBUSY) {
-    return fail(fmt::format("machine '{}' runs already", machine.spec.name), {}, fmt::format("'nagaya stop {}' ends it", machine.spec.name));
+    return std::unexpected(Error{fmt::format("machine '{}' runs already", machine.spec.name), {}, fmt::format("'nagaya stop {}' ends it", machine.spec.name), EBUSY});
   }
   if (!fd) return fd;
   TRY(make_folders(machine.places.runtime));
@@ -112,6 +112,31 @@ Result<host::Fd> MachineStore::lock(const Machine& machine) const {
 }
 
 bool MachineStore::running(const Machine& machine) const { return folder_locked(machine.places.folder); }
+
+Result<> MachineStore::save(const Machine& machine) const {
+  const std::string text = machine.spec.to_json();
+  return host::replace_file(machine.places.definition(), {reinterpret_cast<const u8*>(text.data()), text.size()});
+}
+
+Result<Machine> MachineStore::rename(const Machine& machine, const std::string& name) const {
+  if (!proto::plain_name(name)) return std::unexpected(Error{fmt::format("'{}'", name), "it is no name for a machine", {}, EINVAL});
+  TRY_ASSIGN(const host::Fd held, lock(machine));
+  Machine out = machine;
+  out.spec.name = name;
+  if (auto ok = out.spec.validate(); !ok) return std::unexpected(std::move(ok.error()));
+  out.places = places_of(name);
+  // The new name is taken first: a rename onto an empty folder is one step.
+  if (::mkdir(out.places.folder.c_str(), 0700) != 0) return fail_errno(fmt::format("cannot take the name '{}'", name));
+  if (::rename(machine.places.folder.c_str(), out.places.folder.c_str()) != 0) {
+    const int code = errno;
+    ::rmdir(out.places.folder.c_str());
+    return fail_errno(fmt::format("cannot rename '{}'", machine.spec.name), code);
+  }
+  TRY(save(out));
+  std::error_code ignored;
+  fs::remove_all(machine.places.runtime, ignored);
+  return out;
+}
 
 Result<> MachineStore::remove(const Machine& machine) const {
   TRY_ASSIGN(host::Fd held, lock(machine));

@@ -24,6 +24,7 @@ struct MachinePlaces {
   [[nodiscard]] std::string vsock() const { return runtime + "/vsock.sock"; }
   [[nodiscard]] std::string status() const { return runtime + "/status"; }  ///< what nagaya-init told of its program
   [[nodiscard]] std::string group() const { return folder + "/cgroup"; }  ///< where the cgroup of its process is, while there is one
+  [[nodiscard]] std::string ended() const { return folder + "/exit_code"; }  ///< how it ended last; none: it runs, never ran, or was killed
   [[nodiscard]] std::string pid() const { return runtime + "/pid"; }
 };
 
@@ -45,6 +46,10 @@ class MachineStore {
   [[nodiscard]] Result<Machine> find(const std::string& name) const;
   /// By name. A folder that cannot be read is left out and told in `unreadable`.
   [[nodiscard]] Result<std::vector<Machine>> list(std::vector<std::string>* unreadable = nullptr) const;
+  /// Writes the definition anew; for whoever has its lock.
+  [[nodiscard]] Result<> save(const Machine& machine) const;
+  /// A running machine, or a name that is taken, is an error.
+  [[nodiscard]] Result<Machine> rename(const Machine& machine, const std::string& name) const;
   /// Removes the folder; a running machine is an error.
   [[nodiscard]] Result<> remove(const Machine& machine) const;
   /// The same for whoever has its lock already.

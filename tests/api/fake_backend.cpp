@@ -184,6 +184,7 @@ Result<> FakeBackend::act(const std::string& name, Verb verb, const Json& action
       return {};
     case Verb::stop:
     case Verb::kill:
+      if (!runs && verb == Verb::stop) return {};
       if (!runs) return conflict(fmt::format("'{}' does not run", name));
       end(verb == Verb::stop ? 0 : 137);
       return {};

@@ -96,6 +96,7 @@ Result<> act_on_container(const ContainerStore& store, const Container& containe
     if (running) TRY(stop(store, container, action, task));
     return start_domain(name, task);
   }
+  if (!running && verb == Verb::stop) return {};
   if (!running) return of_code(EBUSY, fmt::format("'{}' does not run", name));
   if (verb == Verb::stop) return stop(store, container, action, task);
   if (verb == Verb::pause || verb == Verb::resume) return hold(store, container, verb);

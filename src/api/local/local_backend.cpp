@@ -158,7 +158,7 @@ class LocalBackend final : public Backend, private Domains, private Inside {
     TRY_ASSIGN(const Domain one, find(name));
     if (store_.running(one)) return std::optional<int>();
     return by_kind(
-        one, [](const Machine&) { return std::optional<int>(0); },
+        one, [](const Machine& machine) { return std::optional<int>(domain::machine_exit_code(machine)); },
         [&](const Container& container) { return std::optional<int>(store_.containers().status(container).exit_code); });
   }
 

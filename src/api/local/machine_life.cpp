@@ -24,13 +24,6 @@ Result<> stop(const MachineStore& store, const Machine& machine, const Json& act
   return store.running(machine) ? domain::stop_machine(store, machine, 0) : Result<>();
 }
 
-Result<> hold(const Machine& machine, Verb verb) {
-  TRY_ASSIGN(const auto now, domain::command_machine(machine, {}));
-  if (now.status != (verb == Verb::pause ? "running" : "paused")) return of_code(EBUSY, fmt::format("'{}' is {}", machine.spec.name, now.status));
-  TRY(domain::command_machine(machine, {.verb = verb == Verb::pause ? VmVerb::pause : VmVerb::resume}));
-  return {};
-}
-
 }  // namespace
 
 Result<> create_machine(const MachineStore& store, const Json& definition, const image::Image& image, Task& task) {
@@ -66,8 +59,7 @@ Result<> update_machine(const MachineStore& store, Machine machine, const Json& 
       ok.error().code = EINVAL;
       return ok;
     }
-    const std::string text = machine.spec.to_json();
-    TRY(host::replace_file(machine.places.definition(), {reinterpret_cast<const u8*>(text.data()), text.size()}));
+    TRY(store.save(machine));
   }
   if (update.contains("labels")) {
     notes.labels = update["labels"];
@@ -79,15 +71,19 @@ Result<> update_machine(const MachineStore& store, Machine machine, const Json& 
 Result<> act_on_machine(const MachineStore& store, const Machine& machine, Verb verb, const Json& action, Task& task) {
   const std::string& name = machine.spec.name;
   const bool running = store.running(machine);
-  if (verb == Verb::rename) return of_code(EOPNOTSUPP, "a virtual machine keeps its name");
+  if (verb == Verb::rename) {
+    TRY(store.rename(machine, action.at("name").get<std::string>()));
+    return {};
+  }
   if (verb == Verb::start) return running ? of_code(EBUSY, fmt::format("'{}' runs already", name)) : start_domain(name, task);
   if (verb == Verb::restart) {
     if (running) TRY(stop(store, machine, action, task));
     return start_domain(name, task);
   }
+  if (!running && verb == Verb::stop) return {};
   if (!running) return of_code(EBUSY, fmt::format("'{}' does not run", name));
   if (verb == Verb::stop) return stop(store, machine, action, task);
-  if (verb == Verb::pause || verb == Verb::resume) return hold(machine, verb);
+  if (verb == Verb::pause || verb == Verb::resume) return domain::hold_machine(machine, verb == Verb::pause);
   const std::string signal = action.value("signal", "KILL");
   if (signal != "KILL" && signal != "SIGKILL" && signal != "9") return of_code(EOPNOTSUPP, "signal", "a virtual machine knows KILL only");
   return domain::stop_machine(store, machine, 0);

@@ -2,16 +2,14 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
-#include <cstdio>
-#include <fstream>
 
 #include "api/local/limits_view.hpp"
 #include "api/text.hpp"
 #include "domain/machine_control.hpp"
+#include "domain/machine_stats.hpp"
 #include "net/port_spec.hpp"
 
 namespace nagaya::api {
@@ -28,29 +26,11 @@ std::unexpected<Error> unsupported(const char* field) {
   return std::unexpected(Error{fmt::format("{} is for containers", field), "this is a virtual machine", {}, EOPNOTSUPP});
 }
 
-// The monitor's only child that is a machine's process.
-std::optional<pid_t> machine_process(const domain::Machine& machine) {
-  const pid_t monitor = std::atoi(small_file(machine.places.pid()).c_str());
-  if (monitor <= 0) return {};
-  std::ifstream children(fmt::format("/proc/{}/task/{}/children", monitor, monitor));
-  for (pid_t child = 0; children >> child;) {
-    if (small_file(fmt::format("/proc/{}/comm", child)).starts_with("nagaya-vmm")) return child;
-  }
-  return {};
-}
-
 Json machine_limits(const domain::MachineSpec& spec) {
   Json out = limits_json(spec.limits);
   out["memory"] = spec.memory;
   if (spec.limits.cpu_thousandths == 0) out["cpus"] = spec.vcpus;
   return out;
-}
-
-// "key: value" lines of /proc/PID/io and /proc/PID/status.
-u64 line_value(const std::string& text, const std::string& key) {
-  const std::size_t at = text.find("\n" + key);
-  if (at == std::string::npos) return 0;
-  return std::strtoull(text.c_str() + at + 1 + key.size(), nullptr, 10);
 }
 
 }  // namespace
@@ -182,25 +162,14 @@ Json machine_summary(const domain::MachineStore& store, const domain::Machine& m
 }
 
 Result<Json> machine_stats(const domain::MachineStore& store, const domain::Machine& machine) {
-  const auto pid = store.running(machine) ? machine_process(machine) : std::nullopt;
-  if (!pid) return std::unexpected(Error{fmt::format("machine '{}' does not run", machine.spec.name), {}, {}, ENOTCONN});
-  const std::string stat = small_file(fmt::format("/proc/{}/stat", *pid)), status = "\n" + small_file(fmt::format("/proc/{}/status", *pid)),
-                    io = "\n" + small_file(fmt::format("/proc/{}/io", *pid));
-  // Behind the name, which may hold anything: state is field 3, utime and stime are fields 14 and 15 (proc(5)).
-  unsigned long user = 0, system = 0;
-  const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string::npos ||
-      std::sscanf(stat.c_str() + name_end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
-    return std::unexpected(Error{fmt::format("machine '{}' has just ended", machine.spec.name), {}, {}, ENOTCONN});
-  }
-  const u64 tick_ns = 1'000'000'000 / static_cast<u64>(::sysconf(_SC_CLK_TCK));
+  TRY_ASSIGN(const cgroup::Stats now, domain::machine_stats(store, machine));
   return Json{{"time", now_text()},
-              {"cpuNs", (u64{user} + system) * tick_ns},
-              {"memory", line_value(status, "VmRSS:") * KiB},
-              {"memoryLimit", machine.spec.memory},
-              {"pids", line_value(status, "Threads:")},
-              {"readBytes", line_value(io, "read_bytes:")},
-              {"writeBytes", line_value(io, "write_bytes:")}};
+              {"cpuNs", now.cpu_ns},
+              {"memory", now.memory},
+              {"memoryLimit", now.memory_limit},
+              {"pids", now.pids},
+              {"readBytes", now.disks[0].read_bytes},
+              {"writeBytes", now.disks[0].write_bytes}};
 }
 
 }  // namespace nagaya::api

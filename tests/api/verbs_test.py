@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Every verb over a container and over a virtual machine, by the command line and by the API: both kinds answer alike.
+Usage: verbs_test.py NAGAYA GUESTS STATE
+GUESTS: folder with busybox; STATE: a state folder, made when it is missing; the guests' kernel is fetched into it once. Needs root; exit
+code 77 says what is missing."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from harness import UnixConnection
+
+# What a step gives, of both kinds and either way: done, an exit code of a program, or why not. The command line's own errors are all 125;
+# the API says which. {name} is the domain, {other} its second name.
+OK, GONE, BUSY, WRONG = "ok", "missing", "conflict", "refused"
+TABLE = [
+    # step, command line, request, what both give
+    ("inspect what is not there", "inspect missing", ("GET", "/domains/missing"), GONE),
+    ("start what is not there", "start -d missing", ("POST", "/domains/missing/start"), GONE),
+    ("remove what is not there", "rm missing", ("DELETE", "/domains/missing"), GONE),
+    ("log of what is not there", "logs missing", ("GET", "/domains/missing/logs"), GONE),
+    ("pause before the start", "pause {name}", ("POST", "/domains/{name}/pause"), BUSY),
+    ("kill before the start", "kill {name}", ("POST", "/domains/{name}/kill"), BUSY),
+    ("exec before the start", "exec {name} /bin/true", ("POST", "/domains/{name}/exec", {"command": ["/bin/true"]}), BUSY),
+    ("start", "start -d -q {name}", ("POST", "/domains/{name}/start"), OK),
+    ("start again", "start -d -q {name}", ("POST", "/domains/{name}/start"), BUSY),
+    ("inspect", "inspect {name}", ("GET", "/domains/{name}"), OK),
+    ("exec", "exec {name} /bin/true", ("POST", "/domains/{name}/exec", {"command": ["/bin/true"]}), OK),
+    ("exec that fails", "exec {name} /bin/false", ("POST", "/domains/{name}/exec", {"command": ["/bin/false"]}), 1),
+    ("exec of no program", "exec {name} /bin/none", ("POST", "/domains/{name}/exec", {"command": ["/bin/none"]}), 127),
+    ("log", "logs {name}", ("GET", "/domains/{name}/logs"), OK),
+    ("ports", "port {name}", None, OK),
+    ("processes", "top {name}", ("GET", "/domains/{name}/top"), OK),
+    ("statistics", "stats {name}", ("GET", "/domains/{name}/stats"), OK),
+    ("remove what runs", "rm {name}", ("DELETE", "/domains/{name}"), BUSY),
+    ("rename what runs", "rename {name} {other}", ("POST", "/domains/{name}/rename", {"name": "{other}"}), BUSY),
+    ("pause", "pause {name}", ("POST", "/domains/{name}/pause"), OK),
+    ("pause again", "pause {name}", ("POST", "/domains/{name}/pause"), BUSY),
+    ("resume", "resume {name}", ("POST", "/domains/{name}/resume"), OK),
+    ("resume again", "resume {name}", ("POST", "/domains/{name}/resume"), BUSY),
+    ("restart", "restart -t 1 {name}", ("POST", "/domains/{name}/restart", {"timeout": 1}), OK),
+    ("stop", "stop -t 1 {name}", ("POST", "/domains/{name}/stop", {"timeout": 1}), OK),
+    ("wait for what has ended", "wait {name}", ("GET", "/domains/{name}/wait?timeout=5"), OK),
+    ("its log stays", "logs {name}", ("GET", "/domains/{name}/logs"), OK),
+    ("start after a stop", "start -d -q {name}", ("POST", "/domains/{name}/start"), OK),
+    ("kill", "kill {name}", ("POST", "/domains/{name}/kill"), OK),
+    ("ended by the kill", "wait {name}", ("GET", "/domains/{name}/wait?timeout=20"), OK),
+    ("stop what has ended", "stop {name}", ("POST", "/domains/{name}/stop"), OK),
+    ("update", "update -m 192M -c 1 {name}", ("PATCH", "/domains/{name}", {"limits": {"memory": 201326592, "cpus": 1}}), OK),
+    ("rename", "rename {name} {other}", ("POST", "/domains/{name}/rename", {"name": "{other}"}), OK),
+    ("the old name is free", "inspect {name}", ("GET", "/domains/{name}"), GONE),
+    ("remove", "rm {other}", ("DELETE", "/domains/{other}"), OK),
+    ("remove again", "rm {other}", ("DELETE", "/domains/{other}"), GONE),
+]
+STATUS = {200: OK, 201: OK, 204: OK, 404: GONE, 409: BUSY, 403: WRONG, 400: WRONG, 422: WRONG}
+
+
+class Host:
+    def __init__(self, nagaya, guests, state):
+        self.nagaya = nagaya
+        self.folder = tempfile.TemporaryDirectory(prefix="nagaya-verbs-")
+        work = self.folder.name
+        self.environment = {**os.environ, "NAGAYA_STATE_DIR": os.path.abspath(state), "NAGAYA_RUNTIME_DIR": work + "/run"}
+        self.socket = work + "/api.sock"
+        self.image = f"verbs-{os.getpid()}"
+        layout = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/oci-layout")
+        subprocess.run([layout, work + "/layout", guests + "/busybox-amd64"], check=True)
+        self.say("pull", "-q", f"oci:{work}/layout:1.0", "--name", self.image)
+        self.server = subprocess.Popen([nagaya, "serve", "--socket", self.socket, "--state", work], env=self.environment, stderr=subprocess.PIPE, text=True)
+        for line in self.server.stderr:
+            if "Ctrl-C" in line:
+                break
+
+    def close(self):
+        for name in self.say("ps", "-aq").stdout.split():
+            if name.startswith("verbs-"):
+                self.say("rm", "-f", name)
+        self.say("rmi", self.image)
+        self.server.send_signal(signal.SIGINT)
+        ended = self.server.wait(40)
+        self.folder.cleanup()
+        return ended
+
+    def say(self, *words):
+        return subprocess.run([self.nagaya, *words], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
+    def call(self, method, path, body=None):
+        connection = UnixConnection(self.socket, timeout=120)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        connection.request(method, "/v1" + path, json.dumps(body) if body is not None else None, headers)
+        response = connection.getresponse()
+        text = response.read()
+        where = response.getheader("location")
+        connection.close()
+        if response.status == 202:
+            status, operation = self.call("GET", where[3:] + "?wait=110")
+            return (200 if operation["state"] == "done" else operation["error"]["status"]), operation
+        return response.status, json.loads(text) if text.startswith((b"{", b"[")) else text
+
+    def make(self, kind, name):
+        status, said = self.call("POST", "/domains", {
+            "name": name, "image": self.image, "kind": kind, "networks": ["none"], "limits": {"memory": 128 << 20}, "user": "root",
+            "entrypoint": ["/bin/sh"], "command": ["-c", "echo begun; while :; do sleep 1; done"]})
+        assert status == 200, said
+
+    def ready(self, name):
+        """A machine is asked once it answers: a container is there at once."""
+        deadline = time.monotonic() + 90
+        while self.say("exec", name, "/bin/true").returncode != 0 and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
+def by_command(host, words, names):
+    done = host.say(*(w.format(**names) for w in words.split()))
+    code = done.returncode
+    if words.startswith("exec") and code not in (0, 125):
+        return code, done.stderr
+    return OK if code == 0 else "error" if code == 125 else code, done.stderr
+
+
+def by_request(host, request, names):
+    method, path, *body = request
+    filled = json.loads(json.dumps(body[0]).replace("{name}", names["name"]).replace("{other}", names["other"])) if body else None
+    status, said = host.call(method, path.format(**names), filled)
+    if status == 200 and "/exec" in path and said["exitCode"] != 0:
+        return said["exitCode"], said
+    return STATUS.get(status, status), said
+
+
+def main():
+    nagaya, guests, state = sys.argv[1:4]
+    if os.geteuid() != 0:
+        print("skipped: this test of containers is root's")
+        return 77
+    host = Host(nagaya, guests, state)
+    failures = 0
+    try:
+        for way in ("command", "request"):
+            for kind in ("container", "vm"):
+                names = {"name": f"verbs-a-{way}-{kind}-{os.getpid()}", "other": f"verbs-b-{way}-{kind}-{os.getpid()}"}
+                host.make(kind, names["name"])
+                for step, words, request, wanted in TABLE:
+                    if way == "request" and request is None:
+                        continue
+                    got, said = by_command(host, words, names) if way == "command" else by_request(host, request, names)
+                    expected = wanted
+                    if way == "command" and wanted in (GONE, BUSY, WRONG):
+                        expected = "error"
+                    if got != expected:
+                        failures += 1
+                        print(f"FAILED {step}, {kind}, by {way}: {got} instead of {expected}: {str(said)[:300]}", flush=True)
+                    if step.startswith(("start", "restart")) and got == OK:
+                        host.ready(names["name"])
+                print(f"{kind} by {way}: done", flush=True)
+    finally:
+        if host.close() != 0:
+            failures += 1
+            print("FAILED the server did not end well")
+    print(f"{len(TABLE)} steps, {failures} failures")
+    return 1 if failures else 0
+
+
+sys.exit(main())
