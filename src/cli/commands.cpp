@@ -13,6 +13,7 @@
 #include "cli/parse.hpp"
 #include "cli/remote.hpp"
 #include "cli/run_command.hpp"
+#include "cli/save_command.hpp"
 #include "cli/version.hpp"
 #include "cli/volume_command.hpp"
 
@@ -75,6 +76,7 @@ const std::vector<CommandSpec>& commands() {
   static const std::vector<CommandSpec> table = [] {
     std::vector<CommandSpec> out{run_command()};
     for (CommandSpec& command : life_commands()) out.push_back(std::move(command));
+    for (CommandSpec& command : save_commands()) out.push_back(std::move(command));
     for (CommandSpec& command : look_commands()) out.push_back(std::move(command));
     for (CommandSpec& command : image_commands()) out.push_back(std::move(command));
     for (const auto make : {exec_command, cp_command, volume_command, network_command, serve_command, token_command, doctor_command, version_command, completion_command}) out.push_back(make());

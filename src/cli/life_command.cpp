@@ -44,11 +44,12 @@ Result<> stop(const DomainStore& store, const Domain& one, std::optional<unsigne
   return domain::stop_container(store.containers(), container, image_config(container.definition), seconds.value_or(container.definition.stop_timeout));
 }
 
-Result<int> start_one(const DomainStore& store, const Domain& one, bool attach, bool quiet) {
+Result<int> start_one(const DomainStore& store, const Domain& one, bool attach, bool quiet, bool fresh = false) {
   if (const auto* machine = std::get_if<Machine>(&one)) return start_machine(*machine, {.quiet = quiet, .detach = !attach});
   const auto& container = std::get<Container>(one);
   TRY_ASSIGN(domain::ContainerStart start, start_of(container, quiet));
   start.wait_for_client = attach;
+  start.fresh = fresh;
   if (container.definition.terminal && attach) {
     const host::TerminalSize size = host::terminal_size(0);
     start.terminal_size = {static_cast<u16>(size.columns), static_cast<u16>(size.rows)};
@@ -92,13 +93,13 @@ Result<int> run_start(const Parsed& options) {
     TRY_ASSIGN(const Domain one, store.find(names[0]));
     const bool machine = std::holds_alternative<Machine>(one);
     const bool attach = options.has("attach") || (machine && !options.has("detach"));
-    TRY_ASSIGN(const int code, start_one(store, one, attach, options.has("quiet")));
+    TRY_ASSIGN(const int code, start_one(store, one, attach, options.has("quiet"), options.has("fresh")));
     if (!attach) fmt::print("{}\n", domain::name_of(one));
     return code;
   }
   if (options.has("attach")) return fail("nagaya start --attach", "this terminal can be the console of one only");
   return for_each_domain(options, "start", [&](const DomainStore& all, const Domain& one) -> Result<> {
-    TRY(start_one(all, one, false, options.has("quiet")));
+    TRY(start_one(all, one, false, options.has("quiet"), options.has("fresh")));
     return {};
   });
 }
@@ -112,6 +113,7 @@ CommandSpec start_command() {
                        {"nagaya start --autostart", "what shall run whenever the host does (a systemd unit does this)"}},
           .options = {{"-d,--detach", "", "in the background"},
                       {"-a,--attach", "", "with its console on this terminal"},
+                      {"--fresh", "", "a saved container from its beginning: what was saved is forgotten"},
                       {"-q,--quiet", "", "no messages about engine and outcome"},
                       {"--autostart", "", "all containers that are marked so, or restarted always, and do not run"},
                       names_argument()},

@@ -20,16 +20,21 @@
 #include "base/log.hpp"
 #include "base/scope.hpp"
 #include "container/channel.hpp"
+#include "container/checkpoint/checkpoint.hpp"
 #include "container/container.hpp"
 #include "container/id_map.hpp"
 #include "domain/console_hub.hpp"
+#include "domain/container_move.hpp"
 #include "domain/container_networks.hpp"
 #include "domain/container_root.hpp"
+#include "domain/container_save.hpp"
 #include "domain/container_spec.hpp"
+#include "domain/container_storage.hpp"
 #include "domain/container_views.hpp"
 #include "domain/folder_lock.hpp"
 #include "host/event_loop.hpp"
 #include "host/signal.hpp"
+#include "migrate/migrate.hpp"
 #include "net/inside.hpp"
 
 namespace nagaya::domain {
@@ -70,8 +75,8 @@ class Monitor {
     } else {
       exit_code = live();
       if (!failure_) {
-        status_.phase = Phase::exited;
-        status_.exit_code = exit_code;
+        status_.phase = taken_ == Taken::saved ? Phase::saved : Phase::exited;
+        status_.exit_code = exit_code = taken_ == Taken::no ? exit_code : 0;
       }
     }
     if (hub_ && !failure_) hub_->finish(ConsoleWord::exit, std::to_string(exit_code));
@@ -94,8 +99,9 @@ class Monitor {
     TRY_ASSIGN(signals_, host::SignalFd::create({SIGTERM, SIGINT, SIGHUP, SIGCHLD}));
     TRY(separate_monitor());
     views_.begin(container_, start_.view_program);
-    TRY(mount_root(container_, start_.layers));
-    TRY_ASSIGN(places_.volumes, prepare_volumes(store_, container_, start_.image));
+    if (start_.fresh) forget_saved(container_);
+    ::unlink(container_.places.saving().c_str());  // of a command that was killed
+    if (start_.arrival == nullptr) TRY(prepare_files());
     places_.rootfs = container_.places.root();
     places_.cgroup = fmt::format("/nagaya/{}-{}", definition().name, definition().id.substr(0, 12));
     if (definition().system) TRY(make_systemd_group());
@@ -104,7 +110,6 @@ class Monitor {
       *place = container_.places.runtime + "/" + name;
       TRY(write_plain(*place, ""));
     }
-    TRY_ASSIGN(user_, resolve_user(places_.rootfs, definition().user.empty() ? start_.image.user : definition().user));
     TRY_ASSIGN(wanted_, container_networks(network_store_, definition()));
     TRY_ASSIGN(loop_, host::EventLoop::create());
     TRY(loop_->add(signals_.fd(), EPOLLIN, [this](u32) { on_signals(); }));
@@ -112,6 +117,14 @@ class Monitor {
     hub_ = std::make_unique<ConsoleHub>(*loop_, std::move(log), ConsoleHub::Hooks{[this] { go_ = true; }, [this](int number) { send_signal(number); },
                                                                                  [this] { stopping_ = true; }});
     return hub_->listen(container_.places.control());
+  }
+
+  /// The root, and what is known only when it is there.
+  Result<> prepare_files() {
+    TRY(mount_root(container_, start_.layers));
+    TRY_ASSIGN(places_.volumes, prepare_volumes(store_, container_, start_.image));
+    TRY_ASSIGN(user_, resolve_user(container_.places.root(), definition().user.empty() ? start_.image.user : definition().user));
+    return {};
   }
 
   /// systemd keeps its services in a hierarchy that limits nothing. The runtime joins it when it is there.
@@ -142,7 +155,7 @@ class Monitor {
   }
 
   [[nodiscard]] bool again(int exit_code) const {
-    if (stopping_) return false;
+    if (stopping_ || taken_ != Taken::no) return false;
     switch (definition().restart.when) {
       case When::always:
       case When::unless_stopped: return true;
@@ -169,31 +182,17 @@ class Monitor {
   [[nodiscard]] bool on_host_network() const { return std::ranges::find(definition().networks, "host") != definition().networks.end(); }
 
   Result<> start_once(bool first) {
-    if (container::rootless() && !on_host_network()) {
-      // The waiting container's files in /proc are closed to a user's own monitor: the namespace is made first, and joined.
+    // Made before the container and joined: a user's own monitor cannot reach that of a waiting one, and what is restored needs its cards
+    // before its connections. A user namespace of the container's own must own its network, which is then made with it.
+    if (!on_host_network() && (container::rootless() || definition().userns != "auto")) {
       TRY_ASSIGN(network_namespace_, net::make_network_namespace());
       places_.network_namespace = fmt::format("/proc/self/fd/{}", network_namespace_.get());
     }
-    places_.views = views_.of_start(places_.cgroup);
-    TRY_ASSIGN(container::Spec spec, container_spec(definition(), start_.image, user_, places_));
-    begin_uptime(spec);
-    if (definition().terminal && start_.terminal_size) spec.process->console_size = {{start_.terminal_size->second, start_.terminal_size->first}};
-    container::CreateOptions options;
-    options.state_root = container_.places.oci;
-    options.id = definition().name;
-    options.bundle = container_.places.runtime;
-    options.spec = std::move(spec);
-    // The lock says that we live, not that the container does; and whoever waits for our report waits for its end.
-    options.private_fds = {lock_.get()};
-    if (report_) options.private_fds.push_back(report_.get());
-    TRY(create(std::move(options)));
-    TRY(set_up_network());
-    if (first && start_.wait_for_client) {
-      report("");
-      wait_for([this] { return go_ || stopping_ || (!hub_->attached() && seen_client()); }, client_patience_ms);
-      if (!go_) return fail(fmt::format("container '{}' was not started", definition().name), "who asked for it has gone");
+    if (first && (start_.arrival != nullptr || is_saved(container_))) {
+      TRY(go_on());
+    } else {
+      TRY(begin(first));
     }
-    TRY(container::start(container_.places.oci, definition().name));
     status_.phase = Phase::running;
     status_.monitor = ::getpid();
     status_.pid = pid_;
@@ -204,17 +203,94 @@ class Monitor {
     return {};
   }
 
+  [[nodiscard]] container::CreateOptions create_options() const {
+    container::CreateOptions options;
+    options.state_root = container_.places.oci;
+    options.id = definition().name;
+    options.bundle = container_.places.runtime;
+    return options;
+  }
+
+  Result<container::Spec> spec_of_start() {
+    places_.views = views_.of_start(places_.cgroup);
+    TRY_ASSIGN(container::Spec spec, container_spec(definition(), start_.image, user_, places_));
+    begin_uptime(spec);
+    return spec;
+  }
+
+  /// Runs it from its beginning.
+  Result<> begin(bool first) {
+    container::CreateOptions options = create_options();
+    TRY_ASSIGN(options.spec, spec_of_start());
+    if (definition().terminal && start_.terminal_size) options.spec->process->console_size = {{start_.terminal_size->second, start_.terminal_size->first}};
+    // The lock says that we live, not that the container does; and whoever waits for our report waits for its end.
+    options.private_fds = {lock_.get()};
+    if (report_) options.private_fds.push_back(report_.get());
+    TRY(create(std::move(options), [](const container::CreateOptions& ready) { return container::create(ready); }));
+    TRY(set_up_network());
+    if (first && start_.wait_for_client) {
+      report("");
+      wait_for([this] { return go_ || stopping_ || (!hub_->attached() && seen_client()); }, client_patience_ms);
+      if (!go_) return fail(fmt::format("container '{}' was not started", definition().name), "who asked for it has gone");
+    }
+    return container::start(container_.places.oci, definition().name);
+  }
+
+  /// From where it was saved, or from another host. Images that could not be restored are kept.
+  Result<> go_on() {
+    TRY(set_up_network());
+    if (start_.arrival != nullptr) {
+      TRY(create(create_options(), [this](const container::CreateOptions& options) { return arrive(options); }));
+      for (const int fd : {start_.arrival->in(), start_.arrival->out()}) ::close(fd);
+      return {};
+    }
+    auto done = create(create_options(), [this](const container::CreateOptions& options) -> Result<container::State> {
+      container::RestoreOptions restore;
+      restore.image_path = container_.places.saved();
+      restore.work_path = container_.places.runtime;
+      restore.tcp_established = restore.file_locks = true;
+      restore.create = options;
+      TRY_ASSIGN(restore.create.spec, spec_of_start());
+      return container::restore(restore);
+    });
+    if (done) {
+      forget_saved(container_);
+    } else {
+      kept_ = true;
+    }
+    return done;
+  }
+
+  Result<container::State> arrive(const container::CreateOptions& options) {
+    migrate::TargetOptions target;
+    target.state_root = options.state_root;
+    target.id = options.id;
+    target.bundle = options.bundle;
+    target.trees = moved_folders(container_);
+    target.work = container_.places.runtime + "/moving";
+    target.console_connection = options.console_connection;
+    target.prepare = [this](container::Spec& spec) -> Result<> {
+      TRY(prepare_files());
+      if (storage_driver(container_) == "vfs") return fail("this host cannot lay what the container has written over its image", "overlayfs and fuse-overlayfs are refused here");
+      TRY_ASSIGN(spec, spec_of_start());
+      return {};
+    };
+    std::error_code error;
+    std::filesystem::remove_all(target.work, error);
+    return migrate::receive_container(*start_.arrival, target);
+  }
+
   bool seen_client() {
     was_attached_ = was_attached_ || hub_->attached();
     return was_attached_;
   }
 
   /// The runtime's process takes our standard streams as its own: they are its pipes for that while.
-  Result<> create(container::CreateOptions options) {
+  Result<> create(container::CreateOptions options, const std::function<Result<container::State>(const container::CreateOptions&)>& make) {
     if (definition().terminal) {
       TRY_ASSIGN(auto ends, container::channel());
       options.console_connection = ends.second.get();
-      TRY_ASSIGN(const container::State made, container::create(options));
+      TRY_ASSIGN(const container::State made, make(options));
       pid_ = made.pid;
       TRY_ASSIGN(host::Fd master, container::receive_fd(ends.first.get()));
       TRY_ASSIGN(host::Fd input, host::Fd::duplicate(master.get()));
@@ -234,7 +310,7 @@ class Monitor {
       saved[number] = ::fcntl(number, F_DUPFD_CLOEXEC, 10);
       ::dup2(theirs[number], number);
     }
-    auto made = container::create(options);
+    auto made = make(options);
     for (int number = 0; number < 3; ++number) {
       ::dup2(saved[number], number);
       ::close(saved[number]);
@@ -248,8 +324,9 @@ class Monitor {
     const bool host_network = on_host_network();
     networks_ = {};
     if (!host_network) {
-      if (wanted_.empty()) TRY(net::bring_up_loopback({.pid = pid_, .fd = network_namespace_.get()}));
-      TRY_ASSIGN(networks_, join_container(network_store_, definition(), start_.image, wanted_, pid_, network_namespace_.get(), start_.net_program));
+      const net::Inside inside{.pid = pid_, .fd = network_namespace_.get()};
+      if (wanted_.empty()) TRY(net::bring_up_loopback(inside));
+      TRY_ASSIGN(networks_, join_container(network_store_, definition(), start_.image, wanted_, inside, start_.net_program));
     }
     const std::string hostname = definition().hostname.empty() ? definition().name : definition().hostname;
     TRY(write_plain(places_.hostname, hostname + "\n"));
@@ -265,6 +342,15 @@ class Monitor {
     hub_->drain();
     const int code = *ended_;
     ended_.reset();
+    // A command that saves it ends it, and says so when it is done.
+    constexpr int step_ms = 10;
+    while (code == 128 + SIGKILL) {
+      if (const auto how = taken(container_)) {
+        taken_ = *how;
+        break;
+      }
+      wait_for([] { return false; }, step_ms);
+    }
     return code;
   }
 
@@ -310,7 +396,7 @@ class Monitor {
 
   void fail_with(const Error& error) {
     failure_ = true;
-    status_.phase = Phase::failed;
+    status_.phase = kept_ ? Phase::saved : Phase::failed;
     // Only of the program itself: other files that are missing are our own failure.
     const bool program = error.what.starts_with("executable file");
     status_.exit_code = !program ? 125 : error.code == ENOENT ? 127 : 126;
@@ -330,7 +416,7 @@ class Monitor {
   void finish() {
     status_.pid = status_.monitor = 0;
     status_.finished = now_utc();
-    if (definition().remove) {
+    if (definition().remove && status_.phase != Phase::saved) {
       // Its root is mounted in our namespace only, and must be gone before its folders can be.
       (void)::umount2(container_.places.root().c_str(), MNT_DETACH);
       if (auto gone = store_.remove(container_, std::move(lock_)); !gone) std::fprintf(stderr, "nagaya: %s\n", gone.error().message().c_str());
@@ -356,7 +442,8 @@ class Monitor {
   host::Fd network_namespace_;
   pid_t pid_ = 0;
   std::optional<int> ended_;
-  bool go_ = false, stopping_ = false, failure_ = false, was_attached_ = false;
+  Taken taken_ = Taken::no;
+  bool go_ = false, stopping_ = false, failure_ = false, kept_ = false, was_attached_ = false;
 };
 
 /// The child: nothing of the caller's stays open but what it was given.
@@ -367,13 +454,17 @@ class Monitor {
   ::dup2(null, 0);
   ::dup2(null, 1);
   ::dup2(log < 0 ? null : log, 2);
-  const int kept_lock = ::fcntl(lock, F_DUPFD_CLOEXEC, 100), kept_report = ::fcntl(report, F_DUPFD_CLOEXEC, 100);
-  const unsigned low = static_cast<unsigned>(std::min(kept_lock, kept_report)), high = static_cast<unsigned>(std::max(kept_lock, kept_report));
-  ::close_range(3, low - 1, 0);
-  if (high > low + 1) ::close_range(low + 1, high - 1, 0);
-  ::close_range(high + 1, ~0u, 0);
+  std::vector<int> kept = {lock, report};
+  if (start.arrival != nullptr) kept.insert(kept.end(), {start.arrival->in(), start.arrival->out()});
+  std::ranges::sort(kept);
+  unsigned next = 3;
+  for (const int fd : kept) {
+    if (fd > static_cast<int>(next)) ::close_range(next, static_cast<unsigned>(fd) - 1, 0);
+    next = std::max(next, static_cast<unsigned>(fd + 1));
+  }
+  ::close_range(next, ~0u, 0);
   (void)!::chdir("/");
-  Monitor(store, container, start, host::Fd(kept_lock), host::Fd(kept_report)).run();
+  Monitor(store, container, start, host::Fd(lock), host::Fd(report)).run();
   ::_exit(0);
 }
 

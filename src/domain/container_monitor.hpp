@@ -11,6 +11,7 @@
 #include "domain/container_storage.hpp"
 #include "domain/container_store.hpp"
 #include "image/image.hpp"
+#include "migrate/stream.hpp"
 
 namespace nagaya::domain {
 
@@ -23,6 +24,8 @@ struct ContainerStart {
   std::string view_program{};  ///< path of nagaya-procview; empty: the container sees the host's /proc/meminfo and its like
   bool wait_for_client = false;  ///< start when the first client says go (ConsoleWord::go)
   std::optional<std::pair<u16, u16>> terminal_size{};  ///< columns, rows
+  bool fresh = false;                  ///< also when it was saved: that is forgotten
+  migrate::Stream* arrival = nullptr;  ///< it comes over this stream, whose descriptors (above 2) the monitor closes when it is there
 };
 
 /// Starts the monitor and returns when the container runs (or, with `wait_for_client`, is ready to); the error is what the monitor said.

@@ -79,7 +79,12 @@ Result<std::vector<net::Network>> container_networks(const net::NetworkStore& st
       if (!definition.publish.empty()) return fail("cannot publish ports", fmt::format("the container is on network '{}'", name), "name a network with a way in");
       return out;
     }
-    TRY_ASSIGN(out.emplace_back(), store.find(name == "bridge" ? usual_bridge : name));
+    if (name == "bridge") {
+      TRY(net::bridge_possible());
+      TRY_ASSIGN(out.emplace_back(), default_container_network(store));
+    } else {
+      TRY_ASSIGN(out.emplace_back(), store.find(name));
+    }
   }
   if (out.empty()) {
     TRY_ASSIGN(out.emplace_back(), default_container_network(store));
@@ -91,14 +96,14 @@ Result<std::vector<net::Network>> container_networks(const net::NetworkStore& st
 }
 
 Result<ContainerNetworks> join_container(const net::NetworkStore& store, const ContainerDefinition& definition, const image::OciConfig& image,
-                                         const std::vector<net::Network>& networks, pid_t pid, int namespace_fd, const std::string& net_program) {
+                                         const std::vector<net::Network>& networks, const net::Inside& inside, const std::string& net_program) {
   TRY_ASSIGN(auto ports, ports_of(definition, image));
   ContainerNetworks out;
   const auto way_in = std::ranges::find_if(networks, can_publish);
   for (auto it = networks.begin(); it != networks.end(); ++it) {
     const auto number = static_cast<unsigned>(it - networks.begin());
     net::JoinRequest request{.network = *it, .mac = net::to_string(net::mac_of_name(definition.id.empty() ? definition.name : definition.id, number)),
-                             .name = host_name_of(definition.name), .container = pid, .container_network = namespace_fd, .card = fmt::format("eth{}", number)};
+                             .name = host_name_of(definition.name), .container = inside, .card = fmt::format("eth{}", number)};
     if (it == way_in) request.publish = ports;
     TRY_ASSIGN(net::Joined joined, net::join(store, request, net_program));
     if (out.address.empty()) out.address = joined.address;

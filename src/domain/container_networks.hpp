@@ -21,8 +21,8 @@ struct ContainerNetworks {
 [[nodiscard]] Result<net::Network> default_container_network(const net::NetworkStore& store);
 /// Networks named by the definition, without "host" and "none"; errors before anything is made.
 [[nodiscard]] Result<std::vector<net::Network>> container_networks(const net::NetworkStore& store, const ContainerDefinition& definition);
-/// Puts cards for them into the network namespace of `pid` (by `namespace_fd` if that is not -1); ports are published on the first.
+/// Puts cards for them into that network namespace; ports are published on the first.
 [[nodiscard]] Result<ContainerNetworks> join_container(const net::NetworkStore& store, const ContainerDefinition& definition, const image::OciConfig& image,
-                                                       const std::vector<net::Network>& networks, pid_t pid, int namespace_fd, const std::string& net_program);
+                                                       const std::vector<net::Network>& networks, const net::Inside& inside, const std::string& net_program);
 
 }  // namespace nagaya::domain

@@ -36,6 +36,9 @@ std::string joined_layers(const std::vector<std::string>& folders) {
 /// The upper folder, with the root's own mode: what the image's lowest layer says is shown only when the upper folder agrees.
 Result<> make_upper(const Container& container, const ContainerLayers& layers) {
   if (layers.folders.empty()) return fail("the image's layers are not unpacked for an overlay", "this host or its file system refused that");
+  // What overlayfs keeps there is of the mount before, and a volatile one would not be mounted again.
+  std::error_code ignored;
+  std::filesystem::remove_all(container.places.work(), ignored);
   for (const std::string& folder : {container.places.upper(), container.places.work()}) TRY(make_folders(folder));
   struct stat top {};
   if (::stat(layers.folders.back().c_str(), &top) == 0) (void)::chmod(container.places.upper().c_str(), top.st_mode & 07777);

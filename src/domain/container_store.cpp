@@ -29,7 +29,7 @@ namespace fs = std::filesystem;
 using Phase = ContainerStatus::Phase;
 
 constexpr u64 longest_definition = 1 * MiB;
-constexpr std::array<std::string_view, 4> phases = {"created", "running", "exited", "failed"};
+constexpr std::array<std::string_view, 5> phases = {"created", "running", "exited", "failed", "saved"};
 
 Error unknown_container(const std::string& name) {
   Error out{fmt::format("there is no container '{}'", name), {}, "'nagaya ps -a' lists them"};

@@ -25,13 +25,15 @@ struct ContainerFolder {
   [[nodiscard]] std::string copy() const { return folder + "/copy"; }        ///< its root, where there is no overlay
   [[nodiscard]] std::string storage() const { return folder + "/storage"; }  ///< the name of its storage driver
   [[nodiscard]] std::string volumes() const { return folder + "/volumes"; }
+  [[nodiscard]] std::string saved() const { return folder + "/saved"; }
+  [[nodiscard]] std::string saving() const { return runtime + "/saving"; }
   [[nodiscard]] std::string root() const { return runtime + "/root"; }
   [[nodiscard]] std::string control() const { return runtime + "/control.sock"; }
 };
 
 /// What the monitor last wrote. Whether it is still so, the lock tells.
 struct ContainerStatus {
-  enum class Phase : u8 { created, running, exited, failed };
+  enum class Phase : u8 { created, running, exited, failed, saved };
   Phase phase = Phase::created;
   i64 monitor = 0, pid = 0;  ///< processes, as the host numbers them; 0: none
   std::string started{}, finished{};  ///< UTC, ISO 8601

@@ -5,10 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 
 #include "container/id_map.hpp"
+#include "host/own_process.hpp"
 #include "host/fd.hpp"
 #include "host/id_ranges.hpp"
 
@@ -50,27 +49,10 @@ Result<> enter_user_namespace() {
 
 Result<> in_user_namespace(const std::function<Result<>()>& work) {
   if (::geteuid() == 0) return work();
-  TRY_ASSIGN(auto pipe, host::Fd::pipe());
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  if (child < 0) return fail_errno("cannot start a process");
-  if (child == 0) {
-    pipe.first.reset();
-    Result<> done = enter_user_namespace();
-    if (done) done = work();
-    // The code first: what callers do depends on it.
-    (void)host::write_all(pipe.second.get(), done ? std::string("+") : std::to_string(done.error().code) + " " + done.error().message());
-    ::_exit(0);
-  }
-  pipe.second.reset();
-  const auto bytes = host::read_all(pipe.first.get(), 64 * KiB, "the process in the user namespace");
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-  }
-  const std::string said = bytes ? std::string(bytes->begin(), bytes->end()) : "";
-  if (said == "+") return {};
-  Error error{said.empty() ? "the process in the user namespace ended early" : said.substr(said.find(' ') + 1)};
-  error.code = std::atoi(said.c_str());
-  return std::unexpected(std::move(error));
+  return host::in_own_process([&]() -> Result<> {
+    TRY(enter_user_namespace());
+    return work();
+  });
 }
 
 }  // namespace nagaya::domain

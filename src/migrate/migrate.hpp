@@ -23,10 +23,11 @@ struct Report {
 
 struct SourceOptions {
   std::string state_root, id;
-  std::string tree;          ///< the folder with its own files: the root, or an overlay's upper folder; empty: root.path
+  std::vector<std::string> trees;  ///< the folders with its own files: the root, or an overlay's upper folder, and others; empty: root.path
   std::string work;          ///< a folder for images; made, and removed when all went well
   u32 rounds = 5;            ///< at most, the last included; 1: no pre-copy
   u64 small_bytes = 4 << 20; ///< a round that sends less memory is followed by the last
+  bool leave_running = false;  ///< only to a stream that nobody answers
   bool tcp_established = false, ext_unix_sk = false, shell_job = false, file_locks = false;
   std::function<void(const std::string&)> progress;
 };
@@ -36,13 +37,14 @@ struct TargetOptions {
   std::string state_root;
   std::string id;      ///< empty: as it was called
   std::string bundle;  ///< a folder: gets config.json, and rootfs unless `tree` says otherwise
-  std::string tree;    ///< where its own files go; empty: bundle/rootfs
+  std::vector<std::string> trees;  ///< where its own files go, as many as the source sends; empty: bundle/rootfs
   std::string work;    ///< a folder for images; made, and removed at the end
   std::string console_socket, pid_file;
+  int console_connection = -1;     ///< as in CreateOptions
   /// What the configuration must say here (root, mounts, namespaces). Before the files come.
   std::function<Result<>(container::Spec&)> adapt;
-  /// When the files are there and before the container is: mounts the root, for one.
-  std::function<Result<>()> prepare;
+  /// When the files are there and before the container is: mounts the root, for one, and may name another configuration.
+  std::function<Result<>(container::Spec&)> prepare;
 };
 /// The container runs when this returns, as a child of the caller.
 Result<container::State> receive_container(Stream& stream, const TargetOptions& options);

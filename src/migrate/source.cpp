@@ -24,11 +24,12 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 /// One move, from the source's side.
 class Source {
  public:
-  Source(Stream& stream, const SourceOptions& options, std::string tree) : stream_(stream), options_(options), tree_(std::move(tree)) {}
+  Source(Stream& stream, const SourceOptions& options, const std::vector<std::string>& trees)
+      : stream_(stream), options_(options), trees_(trees.begin(), trees.end()) {}
 
   Result<Report> run(const container::criu::Features& features) {
     chained_ = features.memory_tracking;
-    TRY(tree_.send(stream_));
+    TRY(send_trees());
     for (u32 round = 1; round < options_.rounds; ++round) {
       TRY(dump(round, false));
       TRY_ASSIGN(const u64 sent, images_.send(stream_, folder(round), round));
@@ -53,6 +54,11 @@ class Source {
  private:
   [[nodiscard]] std::string folder(u32 round) const { return fmt::format("{}/round-{}", options_.work, round); }
 
+  Result<> send_trees() {
+    for (u32 i = 0; i < trees_.size(); ++i) TRY(trees_[i].send(stream_, i));
+    return {};
+  }
+
   void note(u32 round, u64 sent) {
     report_.rounds = round;
     report_.page_bytes.push_back(sent);
@@ -68,7 +74,7 @@ class Source {
     dump.ext_unix_sk = options_.ext_unix_sk;
     dump.shell_job = options_.shell_job;
     dump.file_locks = options_.file_locks;
-    dump.leave_running = !last;
+    dump.leave_running = !last || options_.leave_running;
     dump.pre_dump = !last && chained_;
     if (chained_ && round > 1) dump.parent_path = fmt::format("../round-{}", round - 1);
     if (last) {
@@ -82,7 +88,7 @@ class Source {
 
   /// The container stands still and is saved. An error lets it go on here.
   Result<> hand_over(u32 round) {
-    TRY(tree_.send(stream_));
+    TRY(send_trees());
     TRY_ASSIGN(const u64 sent, images_.send(stream_, folder(round), round));
     note(round, sent);
     TRY(stream_.send(Kind::restore));
@@ -99,7 +105,7 @@ class Source {
 
   Stream& stream_;
   const SourceOptions& options_;
-  TreeSender tree_;
+  std::vector<TreeSender> trees_;
   ImageSender images_;
   Report report_;
   bool chained_ = false;
@@ -114,6 +120,7 @@ Result<Report> send_container(Stream& stream, const SourceOptions& options) {
   if (state.status != container::Status::running) {
     return fail("cannot move container '" + options.id + "'", "it is " + std::string(container::status_name(state.status)) + ", not running");
   }
+  if (options.leave_running && stream.answered()) return fail("a container that moves cannot stay");
   TRY_ASSIGN(const container::criu::Program program, container::criu::find_program());
   TRY_ASSIGN(const container::criu::Features features, container::criu::ask_features(program));
   Definition definition;
@@ -137,7 +144,7 @@ Result<Report> send_container(Stream& stream, const SourceOptions& options) {
   TRY(greet(stream, program, false));
   TRY(stream.send(Kind::definition, write_definition(definition)));
   TRY(stream.expect(Kind::ready));
-  Source source(stream, options, options.tree.empty() ? state.rootfs : options.tree);
+  Source source(stream, options, options.trees.empty() ? std::vector{state.rootfs} : options.trees);
   auto report = source.run(features);
   if (!report) {
     if (report.error().code != ECANCELED) (void)stream.send(Kind::failed, std::string_view(report.error().message()).substr(0, 4096));

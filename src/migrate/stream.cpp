@@ -1,6 +1,7 @@
 #include "migrate/stream.hpp"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,7 +13,7 @@ namespace {
 
 constexpr std::size_t header_size = 8;
 
-bool known(u32 kind) { return kind == static_cast<u32>(Kind::hello) || (kind >= 1 && kind <= static_cast<u32>(Kind::running)); }
+bool known(u32 kind) { return kind == static_cast<u32>(Kind::hello) || (kind >= 1 && kind <= static_cast<u32>(Kind::domain)); }
 
 u64 little(std::span<const u8> bytes) {
   u64 value = 0;
@@ -46,12 +47,20 @@ Result<u64> Fields::u64_value() {
 
 Result<> Stream::send(Kind kind, std::span<const u8> payload) {
   if (payload.size() > frame_limit) return fail("a frame of the stream would be too long");
+  if (out_ < 0) return {};
   std::vector<u8> frame;
   frame.reserve(header_size + payload.size());
   put_u32(frame, static_cast<u32>(kind));
   put_u32(frame, static_cast<u32>(payload.size()));
   frame.insert(frame.end(), payload.begin(), payload.end());
   if (auto done = host::write_all(out_, std::span<const u8>(frame)); !done) {
+    // It may have said why before it left.
+    constexpr int patience_ms = 1000;
+    for (pollfd wait{in_, POLLIN, 0}; in_ >= 0 && ::poll(&wait, 1, patience_ms) > 0;) {
+      const auto said = receive();
+      if (!said && said.error().code == ECANCELED) return std::unexpected(said.error());
+      if (!said) break;
+    }
     return std::unexpected(std::move(done.error()).within("the other side of the move does not listen any more"));
   }
   sent_ += frame.size();
@@ -82,6 +91,7 @@ Result<Frame> Stream::receive() {
 }
 
 Result<Frame> Stream::expect(Kind kind) {
+  if (in_ < 0) return Frame{kind, {}};
   TRY_ASSIGN(Frame frame, receive());
   if (frame.kind != kind) {
     return fail("the stream of the move is malformed",

@@ -13,7 +13,7 @@
 
 namespace nagaya::migrate {
 
-inline constexpr u32 stream_version = 1;
+inline constexpr u32 stream_version = 2;
 inline constexpr u32 frame_limit = 1u << 20;
 
 enum class Kind : u32 {
@@ -21,7 +21,7 @@ enum class Kind : u32 {
   definition = 1,      ///< the container: id, configuration, how it was saved
   ready = 2,           ///< target: go on
   failed = 3,          ///< either side gives up, and why
-  tree_begin = 4,      ///< a tar stream follows in `bytes`
+  tree_begin = 4,      ///< u32 which of its folders; a tar stream follows in `bytes`
   bytes = 5,           ///< the next part of a tree or a file
   tree_removed = 6,    ///< names that have gone since, each ended by a zero byte
   tree_end = 7,
@@ -34,6 +34,7 @@ enum class Kind : u32 {
   restored = 14,       ///< target: it waits
   commit = 15,         ///< source: it is yours, let it run
   running = 16,        ///< target: it runs
+  domain = 17,         ///< before all others: the named container it is (domain/container_move.hpp)
 };
 
 struct Frame {
@@ -42,7 +43,8 @@ struct Frame {
   [[nodiscard]] std::string_view text() const { return {reinterpret_cast<const char*>(payload.data()), payload.size()}; }
 };
 
-/// Frames over a pair of descriptors (one twice: a socket). Counts what passes.
+/// Frames over a pair of descriptors (one twice: a socket). Counts what passes. With one of them -1 nobody answers: a file keeps what the source
+/// says, its reader is the target; what the missing side would have said is taken as said, what it would have heard goes nowhere.
 class Stream {
  public:
   Stream(int in, int out) : in_(in), out_(out) {}
@@ -52,6 +54,9 @@ class Stream {
   Result<Frame> receive();
   /// The next frame, which must be `kind`.
   Result<Frame> expect(Kind kind);
+  [[nodiscard]] int in() const { return in_; }
+  [[nodiscard]] int out() const { return out_; }
+  [[nodiscard]] bool answered() const { return in_ >= 0 && out_ >= 0; }
   [[nodiscard]] u64 sent() const { return sent_; }
   [[nodiscard]] u64 received() const { return received_; }
 

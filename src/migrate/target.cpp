@@ -31,20 +31,22 @@ class Target {
     TRY_ASSIGN(const Frame told, stream_.expect(Kind::definition));
     TRY_ASSIGN(definition_, parse_definition(told.text()));
     TRY_ASSIGN(spec_, container::parse_spec(definition_.config));
-    const std::string tree = options_.tree.empty() ? options_.bundle + "/rootfs" : options_.tree;
+    const std::vector<std::string> trees = options_.trees.empty() ? std::vector{options_.bundle + "/rootfs"} : options_.trees;
     std::error_code code;
-    std::filesystem::create_directories(tree, code);
+    for (const std::string& tree : trees) std::filesystem::create_directories(tree, code);
     std::filesystem::create_directories(options_.work, code);
     if (code) return fail("cannot make folder '" + options_.work + "'", code.message());
     ::chmod(options_.work.c_str(), 0700);
-    if (options_.tree.empty()) spec_.root_path = tree;
+    if (options_.trees.empty()) spec_.root_path = trees[0];
     if (options_.adapt) TRY(options_.adapt(spec_));
     TRY(stream_.send(Kind::ready));
     for (;;) {
       TRY_ASSIGN(const Frame frame, stream_.receive());
       if (frame.kind == Kind::restore) break;
       if (frame.kind == Kind::tree_begin) {
-        TRY(receive_tree(stream_, tree));
+        TRY_ASSIGN(const u32 number, Fields(frame.payload).u32_value());
+        if (number >= trees.size()) return fail("the stream of the move is malformed", "it has more folders than this side");
+        TRY(receive_tree(stream_, trees[number]));
       } else if (frame.kind == Kind::images_begin) {
         TRY(round(frame));
       } else {
@@ -74,7 +76,7 @@ class Target {
   }
 
   Result<container::State> restore() {
-    if (options_.prepare) TRY(options_.prepare());
+    if (options_.prepare) TRY(options_.prepare(spec_));
     const std::string text = container::write_spec(spec_);
     TRY(host::replace_file(options_.bundle + "/config.json", std::span(reinterpret_cast<const u8*>(text.data()), text.size())));
     container::RestoreOptions restore;
@@ -87,6 +89,7 @@ class Target {
     restore.create.id = options_.id.empty() ? definition_.id : options_.id;
     restore.create.bundle = options_.bundle;
     restore.create.console_socket = options_.console_socket;
+    restore.create.console_connection = options_.console_connection;
     restore.create.pid_file = options_.pid_file;
     restore.create.spec = spec_;
     restore.at_step = [this](std::string_view step) -> Result<> {

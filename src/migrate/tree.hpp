@@ -21,7 +21,7 @@ class TreeSender {
  public:
   explicit TreeSender(std::string folder) : folder_(std::move(folder)) {}
   /// The first time all of it, later what is new, changed or gone. Files that change while they are read are sent again the next time.
-  Result<> send(Stream& stream);
+  Result<> send(Stream& stream, u32 number);
 
  private:
   struct Mark {

@@ -176,8 +176,10 @@ class Packer {
   std::unordered_set<std::string> seen_;
 };
 
-Result<> TreeSender::send(Stream& stream) {
-  TRY(stream.send(Kind::tree_begin));
+Result<> TreeSender::send(Stream& stream, u32 number) {
+  std::vector<u8> head;
+  put_u32(head, number);
+  TRY(stream.send(Kind::tree_begin, head));
   Packer packer(*this, stream);
   TRY(packer.run());
   std::vector<u8> names;

@@ -5,6 +5,7 @@
 
 #include "host/fd.hpp"
 #include "net/bridge_rules.hpp"
+#include "net/inside.hpp"
 
 namespace nagaya::net {
 
@@ -34,8 +35,8 @@ Result<> bridge_up(const Network& network, const std::string& folder);
 /// Removes all of them. Error: machines are on it.
 Result<> bridge_down(const Network& network, const std::string& folder);
 /// Puts a machine on it, or a container: then one end of a pair of cards appears, configured, as `card` in the network namespace of the
-/// process `container`, and there is no tap.
-Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, pid_t container = 0,
+/// container, and there is no tap.
+Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, const Inside& container = {},
                                                 const std::string& card = {});
 
 }  // namespace nagaya::net

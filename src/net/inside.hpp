@@ -25,6 +25,7 @@ struct CardInside {
 struct Inside {
   pid_t pid = 0;
   int fd = -1;
+  explicit operator bool() const { return pid != 0 || fd >= 0; }
 };
 
 /// A new network namespace that nobody is in yet.

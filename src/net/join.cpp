@@ -76,7 +76,7 @@ Result<> move_inside(const JoinRequest& request, const std::string& program, Joi
     card.prefix = request.network.subnet.prefix;
     card.gateway = request.network.gateway();
   }
-  TRY_ASSIGN(const host::Fd tap, make_tap_inside({.pid = request.container, .fd = request.container_network}, card));
+  TRY_ASSIGN(const host::Fd tap, make_tap_inside(request.container, card));
   host::SpawnOptions options{.program = program, .fds = {{tap.get(), port_fd}, {joined.link.get(), splice_fd}}, .new_session = true};
   options.args = {"--splice-fd", std::to_string(port_fd), "--splice-fd", std::to_string(splice_fd), "--status-fd", std::to_string(status_fd)};
   TRY_ASSIGN(joined.pump, start_server(std::move(options)));
@@ -158,7 +158,7 @@ Result<Joined> join(const NetworkStore& store, const JoinRequest& request, const
         out.gateway = request.network.gateway().text();
         out.dns = dns_of(request.network).text();
       }
-      if (request.container != 0) TRY(move_inside(request, program, out));
+      if (request.container) TRY(move_inside(request, program, out));
       return out;
     }
   }

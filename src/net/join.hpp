@@ -17,9 +17,8 @@ struct JoinRequest {
   std::string mac;   ///< of the card
   std::string name;  ///< of the machine, as host name; may be empty
   std::vector<PortSpec> publish{};
-  /// A container: the card appears, configured, in the network namespace of this process; 0: a machine.
-  pid_t container = 0;
-  int container_network = -1;  ///< its namespace by descriptor, where it cannot be had by the process
+  /// A container: the card appears, configured, in this network namespace; none: a machine.
+  Inside container{};
   std::string card = "eth0";  ///< its name there
 };
 

@@ -41,7 +41,7 @@ class OciMove : public ::testing::Test {
   }
 
   /// Both ends, each as its own process would be; the target's result is written to `arrived`.
-  Result<migrate::Report> move(const std::function<Result<>()>& prepare = {}) {
+  Result<migrate::Report> move(const std::function<Result<>(container::Spec&)>& prepare = {}) {
     int ends[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     const pid_t target = ::fork();
@@ -117,7 +117,7 @@ TEST_F(OciMove, GoesOnAtTheOtherSide) {
 }
 
 TEST_F(OciMove, AFailureAtTheOtherSideLeavesItHere) {
-  const auto report = move([]() -> Result<> { return fail("no room for it"); });
+  const auto report = move([](container::Spec&) -> Result<> { return fail("no room for it"); });
   ASSERT_FALSE(report);
   EXPECT_THAT(report.error().message(), HasSubstr("no room for it"));
   EXPECT_EQ(from_.state("c")["status"], "running");
@@ -126,7 +126,7 @@ TEST_F(OciMove, AFailureAtTheOtherSideLeavesItHere) {
 }
 
 TEST_F(OciMove, ATargetThatDiesLeavesItHere) {
-  const auto report = move([]() -> Result<> { ::_exit(9); });
+  const auto report = move([](container::Spec&) -> Result<> { ::_exit(9); });
   ASSERT_FALSE(report);
   EXPECT_EQ(from_.state("c")["status"], "running");
   EXPECT_TRUE(wait_beyond(from_, lines(from_) + 2));

@@ -48,6 +48,7 @@ Result<> name_externals(const Spec& spec, const Record& record, const Places& pl
   for (const std::string& name : descriptors) {
     if (name.starts_with("file[")) out.text(option::external, name);
   }
+  TRY(write_file(places.images, "descriptor-types", descriptor_types(pid)));
   return write_file(places.images, "descriptors.json", write_descriptors(descriptors));
 }
 

@@ -145,6 +145,16 @@ Result<std::vector<std::string>> standard_descriptors(pid_t pid) {
   return out;
 }
 
+std::string descriptor_types(pid_t pid) {
+  std::string out;
+  for (int i = 0; i < 3; ++i) {
+    struct stat facts {};
+    const bool there = ::stat(("/proc/" + std::to_string(pid) + "/fd/" + std::to_string(i)).c_str(), &facts) == 0;
+    out += there && S_ISCHR(facts.st_mode) ? character_device : other_file;
+  }
+  return out;
+}
+
 std::string write_descriptors(const std::vector<std::string>& names) {
   std::string out = "[";
   for (const std::string& name : names) {

@@ -34,6 +34,9 @@ bool has_outer_master(pid_t pid);
 /// keeps them. Those of form "file[…]" are outside its mount namespace and must be named to CRIU.
 Result<std::vector<std::string>> standard_descriptors(pid_t pid);
 std::string write_descriptors(const std::vector<std::string>& names);
+/// What they are, a letter each, as the file descriptor-types keeps it: whoever restores gives one of the same type.
+std::string descriptor_types(pid_t pid);
+inline constexpr char character_device = 'c', other_file = '-';
 /// Malformed text: none. At most three.
 std::vector<std::string> read_descriptors(std::string_view json);
 /// The name is one that CRIU hands out again from a descriptor of its caller.

@@ -45,6 +45,7 @@ constexpr Knowledge known[] = {
     {"dump locks", "the container holds file locks: give --file-locks"},
     {"Can't get 1:16 opt", "this CRIU cannot save TCP sockets on this kernel: 4.2 or newer can (scripts/fetch-criu)"},
     {"Tracking memory is not available", "this kernel does not mark written pages (CONFIG_MEM_SOFT_DIRTY): pre-dumps are not possible"},
+    {"Can't get rlimit", "root has no CAP_SYS_RESOURCE here: processes of several users cannot be saved without it"},
     {"Can't lookup mount", "a file it has open lies outside its root: close or redirect it"},
     {"vdso", "CRIU is too old for this kernel: scripts/fetch-criu fetches a newer one"},
 };

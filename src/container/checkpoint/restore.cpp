@@ -79,6 +79,13 @@ struct Inherited {
   }
 };
 
+std::string read_types(const host::Fd& images) {
+  const host::Fd file{::openat(images.get(), "descriptor-types", O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+  char bytes[3] = {};
+  const ssize_t count = file ? ::read(file.get(), bytes, sizeof bytes) : 0;
+  return {bytes, static_cast<std::size_t>(std::max<ssize_t>(count, 0))};
+}
+
 Result<> name_externals(const RestoreOptions& options, const Spec& spec, const Record& record, const Places& places, const cgroup::Layout* layout,
                         const cgroup::Group* group, criu::Call& call, Inherited& inherited) {
   TRY_ASSIGN(const host::Fd root, host::Fd::open(record.rootfs, O_PATH | O_DIRECTORY));
@@ -91,14 +98,16 @@ Result<> name_externals(const RestoreOptions& options, const Spec& spec, const R
   }
   if (const host::Fd file{::openat(places.images.get(), "descriptors.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC)}) {
     TRY_ASSIGN(const std::vector<u8> text, host::read_all(file.get(), 65536, "descriptors.json"));
+    const std::string types = read_types(places.images);
     const std::vector<std::string> names = read_descriptors({reinterpret_cast<const char*>(text.data()), text.size()});
     for (std::size_t i = 0; i < names.size(); ++i) {
       const bool again = std::find(names.begin(), names.begin() + static_cast<long>(i), names[i]) != names.begin() + static_cast<long>(i);
       if (!is_inherited(names[i]) || again) continue;
       struct stat facts {};
-      if (names[i].starts_with("file[") && (::fstat(static_cast<int>(i), &facts) != 0 || !S_ISREG(facts.st_mode))) {
-        // It was a file, and the caller has none for us: one in memory takes its place.
-        TRY_ASSIGN(host::Fd file, host::Fd::memfd("standard", 0));
+      const bool device = i < types.size() && types[i] == character_device;
+      if (names[i].starts_with("file[") && (::fstat(static_cast<int>(i), &facts) != 0 || (device ? !S_ISCHR(facts.st_mode) : !S_ISREG(facts.st_mode)))) {
+        // It was a file, and the caller has none for us: one in memory takes its place; of a device the one that everybody has.
+        TRY_ASSIGN(host::Fd file, device ? host::Fd::open("/dev/null", O_RDWR) : host::Fd::memfd("standard", 0));
         inherited.add(call, names[i], file.get());
         inherited.owned.push_back(std::move(file));
       } else {
