@@ -2,4 +2,4 @@
 add_test(NAME law.includes COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/check_law ${CMAKE_SOURCE_DIR})
 add_test(NAME law.checker COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/check_law_test)
 add_test(NAME law.tree COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/check_tree ${CMAKE_SOURCE_DIR})
-set_tests_properties(law.includes law.checker law.tree PROPERTIES LABELS law TIMEOUT 60)
+set_tests_properties(law.includes law.checker law.tree PROPERTIES LABELS law TIMEOUT 300)
