@@ -110,7 +110,7 @@ Result<std::string> take(migrate::Stream& stream, const std::string& name, bool 
     definition.id.clear();
     TRY(definition.validate());
   }
-  TRY_ASSIGN(domain::ContainerStart start, start_of(definition, quiet));
+  TRY_ASSIGN(domain::ContainerStart start, start_of({definition, {}}, quiet));
   start.arrival = &stream;
   const domain::ContainerStore store;
   TRY_ASSIGN(const Container container, store.create(std::move(definition)));
@@ -137,7 +137,7 @@ Result<int> run_restore(const Parsed& options) {
   if (!domain::is_saved(container)) {
     return fail(fmt::format("container '{}' is not saved", container.definition.name), {}, fmt::format("'nagaya checkpoint {}' does that while it runs", container.definition.name));
   }
-  TRY_ASSIGN(const domain::ContainerStart start, start_of(container.definition, options.has("quiet")));
+  TRY_ASSIGN(const domain::ContainerStart start, start_of(container, options.has("quiet")));
   TRY(domain::start_container(store.containers(), container, start));
   fmt::print("{}\n", container.definition.name);
   return 0;
