@@ -41,9 +41,9 @@ Answer<Reply> list_domains(Core& core, Call& call) {
   Json out = Json::array();
   for (const Json& domain : *all) {
     if (!sees(call.caller, domain.value("project", ""))) continue;
-    if (p.contains("kind") && domain.value("kind", "") != p["kind"]) continue;
-    if (p.contains("state") && domain.value("state", "") != p["state"]) continue;
-    if (p.contains("project") && domain.value("project", "") != p["project"]) continue;
+    if (p.contains("kind") && domain.value("kind", "") != call.text("kind")) continue;
+    if (p.contains("state") && domain.value("state", "") != call.text("state")) continue;
+    if (p.contains("project") && domain.value("project", "") != call.text("project")) continue;
     if (!label.empty()) {
       const Json labels = domain.value("labels", Json::object());
       if (!labels.contains(key)) continue;
