@@ -166,9 +166,9 @@ std::vector<OptionSpec> container_options() {
       {"--ulimit", "NAME=SOFT[:HARD]", "a limit of each of its processes, such as nofile=1024", Completes::nothing, {}, true, true},
       {"--sysctl", "NAME=VALUE", "a setting of a namespace of its own", Completes::nothing, {}, true, true},
       {"--userns", "MODE", "users: host, or auto for others than the host's", Completes::words, {"host", "auto"}},
-      {"--pid", "MODE", "processes: private or host", Completes::words, {"private", "host"}},
-      {"--ipc", "MODE", "shared memory and queues: private or host", Completes::words, {"private", "host"}},
-      {"--uts", "MODE", "host name: private or host", Completes::words, {"private", "host"}},
+      {"--pid", "MODE", "processes: private, host or container:NAME", Completes::words, {"private", "host", "container:"}, false},
+      {"--ipc", "MODE", "shared memory and queues: private, host or container:NAME", Completes::words, {"private", "host", "container:"}, false},
+      {"--uts", "MODE", "host name: private, host or container:NAME", Completes::words, {"private", "host", "container:"}, false},
       {"--cgroupns", "MODE", "view of cgroups: private or host", Completes::words, {"private", "host"}},
   };
   for (OptionSpec& option : out) option.group = "Options of containers";

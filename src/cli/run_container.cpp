@@ -14,6 +14,7 @@
 #include "cli/image_for_run.hpp"
 #include "cli/launch.hpp"
 #include "domain/container_image.hpp"
+#include "domain/container_join.hpp"
 #include "domain/user_space.hpp"
 #include "host/terminal.hpp"
 #include "image/store.hpp"
@@ -121,6 +122,7 @@ Result<int> run_container(const Parsed& options) {
     return 0;
   }
   const ContainerStore store;
+  TRY(domain::resolve_joined(store, definition));
   TRY_ASSIGN(domain::ContainerStart start, start_of({definition, {}}, quiet));
   TRY_ASSIGN(const Container container, store.create(std::move(definition)));
   ScopeExit undo([&] { (void)store.remove(container); });

@@ -35,7 +35,7 @@ bool can_publish(const net::Network& network) { return network.driver == net::Dr
 
 std::vector<OptionSpec> network_options() {
   return {
-      {"--network", "NETWORK", "network of a card: user, none or one of 'nagaya network ls', as NAME [,mac=ADDRESS] [,rate-in=SIZE] [,rate-out=SIZE] [,mtu=N]; rates are bytes per second",
+      {"--network", "NETWORK", "network of a card: user, none or one of 'nagaya network ls', as NAME [,mac=ADDRESS] [,rate-in=SIZE] [,rate-out=SIZE] [,mtu=N]; rates are bytes per second; of a container also host or container:NAME",
        Completes::nothing, {}, true, true},
       {"-p,--publish", "PORT", "a port of this host leads to one of the guest: [ip:]host:guest[/tcp|udp]; ranges too", Completes::nothing, {}, true, true},
   };

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "domain/container_join.hpp"
 #include "domain/container_storage.hpp"
 #include "domain/limits_fields.hpp"
 #include "net/port_spec.hpp"
@@ -177,6 +178,23 @@ Result<> check_volumes(const std::vector<ContainerVolume>& volumes) {
   return {};
 }
 
+/// The network of another container has its cards, ports, names and name servers.
+Result<> check_joined_networks(const ContainerDefinition& definition) {
+  for (const std::string& network : definition.networks) {
+    const auto joined = joined_name(network);
+    if (!joined) continue;
+    const auto bad = [&](const char* why) { return fail(fmt::format("network '{}'", network), why); };
+    if (!proto::plain_name(*joined)) return bad("write container:NAME");
+    if (definition.networks.size() > 1) return bad("other networks are named, too");
+    if (!definition.publish.empty() || definition.publish_all) return bad("ports are published by the container that is joined");
+    if (!definition.dns.empty() || !definition.add_hosts.empty()) return bad("names and name servers are those of the container that is joined");
+  }
+  if (joins_others(definition) && !definition.userns.empty() && definition.userns != "host") {
+    return fail(fmt::format("user namespace '{}'", definition.userns), "who joins another container has its users");
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string RestartPolicy::text() const {
@@ -244,9 +262,15 @@ Result<> ContainerDefinition::validate() const {
   for (const std::string& server : dns) {
     if (server.empty() || server.find_first_of(" \t\n") != std::string::npos) return fail(fmt::format("DNS server '{}'", server), "it is one address");
   }
-  for (const auto& [key, value] : {std::pair{"pid", &pid}, {"ipc", &ipc}, {"uts", &uts}, {"cgroupns", &cgroupns}}) {
-    if (!value->empty() && *value != "host" && *value != "private") return fail(fmt::format("{} namespace '{}'", key, *value), "it is host or private");
+  for (const auto& [key, value] : {std::pair{"pid", &pid}, {"ipc", &ipc}, {"uts", &uts}}) {
+    if (const auto joined = joined_name(*value)) {
+      if (!proto::plain_name(*joined)) return fail(fmt::format("{} namespace '{}'", key, *value), "write container:NAME");
+    } else if (!value->empty() && *value != "host" && *value != "private") {
+      return fail(fmt::format("{} namespace '{}'", key, *value), "it is host, private or container:NAME");
+    }
   }
+  if (!cgroupns.empty() && cgroupns != "host" && cgroupns != "private") return fail(fmt::format("cgroupns namespace '{}'", cgroupns), "it is host or private");
+  TRY(check_joined_networks(*this));
   if (!userns.empty() && userns != "host" && userns != "auto") return fail(fmt::format("user namespace '{}'", userns), "it is host or auto");
   if (!storage_driver.empty() && !is_storage_driver(storage_driver)) return fail(fmt::format("storage driver '{}'", storage_driver), "it is overlay, fuse-overlayfs or vfs");
   if (remove && restart.when != RestartPolicy::When::no) return fail("a container that is removed at its end", "it cannot be restarted, too");

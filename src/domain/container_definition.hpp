@@ -75,12 +75,12 @@ struct ContainerDefinition {
   std::vector<std::string> security{};                  ///< "seccomp=unconfined|FILE", "no-new-privileges", "apparmor=…", "label=…"
   bool privileged = false, read_only = false;
   std::string storage_driver{};                         ///< "overlay", "fuse-overlayfs", "vfs"; empty: the first that works here
-  std::string userns{}, pid{}, ipc{}, uts{}, cgroupns{};  ///< "", "host"; userns also "auto"
+  std::string userns{}, pid{}, ipc{}, uts{}, cgroupns{};  ///< "", "host"; userns also "auto"; pid, ipc, uts also "container:ID"
   std::vector<std::string> devices{};                     ///< "/dev/x[:/dev/y][:rwm]"
 
   std::vector<ContainerVolume> volumes{};
   std::vector<std::string> tmpfs{};     ///< "/path[:options]"
-  std::vector<std::string> networks{};  ///< as of machines; also "host" and "none"
+  std::vector<std::string> networks{};  ///< as of machines; also "host", "none" and "container:ID"
   std::vector<std::string> publish{};   ///< "[ip:]host:guest[/proto]"
   bool publish_all = false;
   std::vector<std::string> dns{}, add_hosts{};  ///< add_hosts: "NAME:IP"

@@ -23,7 +23,9 @@
 #include "container/checkpoint/checkpoint.hpp"
 #include "container/container.hpp"
 #include "container/id_map.hpp"
+#include "container/root/kernel_mounts.hpp"
 #include "domain/console_hub.hpp"
+#include "domain/container_join.hpp"
 #include "domain/container_move.hpp"
 #include "domain/container_networks.hpp"
 #include "domain/container_root.hpp"
@@ -97,7 +99,11 @@ class Monitor {
     ::prctl(PR_SET_NAME, fmt::format("ct:{}", definition().name).substr(0, 15).c_str());
     store_.clear_leftovers(container_);
     TRY_ASSIGN(signals_, host::SignalFd::create({SIGTERM, SIGINT, SIGHUP, SIGCHLD}));
-    TRY(separate_monitor());
+    if (::geteuid() != 0 && joins_others(definition())) {
+      TRY(enter_joined_user_namespace(store_, definition()));
+    } else {
+      TRY(separate_monitor());
+    }
     views_.begin(container_, start_.view_program);
     if (start_.fresh) forget_saved(container_);
     ::unlink(container_.places.saving().c_str());  // of a command that was killed
@@ -181,10 +187,30 @@ class Monitor {
 
   [[nodiscard]] bool on_host_network() const { return std::ranges::find(definition().networks, "host") != definition().networks.end(); }
 
+  /// Of containers that are joined, at each start anew: they may have been started again themselves.
+  Result<> join_others() {
+    TRY_ASSIGN(joined_, join_spaces(store_, definition()));
+    const auto path = [](const host::Fd& fd) { return fd ? fmt::format("/proc/self/fd/{}", fd.get()) : std::string(); };
+    places_.pid_namespace = path(joined_.pid);
+    places_.time_namespace = path(joined_.time);
+    places_.ipc_namespace = path(joined_.ipc);
+    places_.uts_namespace = path(joined_.uts);
+    if (joined_.network) places_.network_namespace = path(joined_.network);
+    // Only process 1 of its namespace gets the orphans.
+    if (joined_.pid) places_.reaper.clear();
+    if (!joined_.shm) return {};
+    places_.shm = container_.places.runtime + "/shm";
+    TRY(make_folders(places_.shm));
+    (void)::umount2(places_.shm.c_str(), MNT_DETACH);
+    TRY_ASSIGN(const host::Fd place, host::Fd::open(places_.shm, O_PATH | O_DIRECTORY));
+    return container::attach(joined_.shm.get(), place.get());
+  }
+
   Result<> start_once(bool first) {
+    TRY(join_others());
     // Made before the container and joined: a user's own monitor cannot reach that of a waiting one, and what is restored needs its cards
     // before its connections. A user namespace of the container's own must own its network, which is then made with it.
-    if (!on_host_network() && (container::rootless() || definition().userns != "auto")) {
+    if (!on_host_network() && !joined_.network && (container::rootless() || definition().userns != "auto")) {
       TRY_ASSIGN(network_namespace_, net::make_network_namespace());
       places_.network_namespace = fmt::format("/proc/self/fd/{}", network_namespace_.get());
     }
@@ -323,6 +349,12 @@ class Monitor {
   Result<> set_up_network() {
     const bool host_network = on_host_network();
     networks_ = {};
+    if (joined_.network) {
+      networks_.address = joined_.address;
+      TRY(write_plain(places_.hostname, (definition().hostname.empty() ? definition().name : definition().hostname) + "\n"));
+      TRY(write_plain(places_.hosts, joined_.hosts));
+      return write_plain(places_.resolv_conf, joined_.resolv_conf);
+    }
     if (!host_network) {
       const net::Inside inside{.pid = pid_, .fd = network_namespace_.get()};
       if (wanted_.empty()) TRY(net::bring_up_loopback(inside));
@@ -440,6 +472,7 @@ class Monitor {
   ContainerNetworks networks_;
   ContainerViews views_;
   host::Fd network_namespace_;
+  JoinedSpaces joined_;
   pid_t pid_ = 0;
   std::optional<int> ended_;
   Taken taken_ = Taken::no;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "domain/container_join.hpp"
 #include "net/bridge.hpp"
 #include "net/mac.hpp"
 
@@ -73,6 +74,7 @@ Result<net::Network> default_container_network(const net::NetworkStore& store) {
 Result<std::vector<net::Network>> container_networks(const net::NetworkStore& store, const ContainerDefinition& definition) {
   std::vector<net::Network> out;
   for (const std::string& text : definition.networks) {
+    if (joined_name(text)) return out;
     const std::string name = text.substr(0, text.find(','));
     if (name == "host" || name == "none") {
       if (definition.networks.size() > 1) return fail(fmt::format("network '{}'", name), "other networks are named, too");

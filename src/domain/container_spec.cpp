@@ -12,6 +12,7 @@
 #include "container/security/security.hpp"
 #include "container/spec/defaults.hpp"
 #include "container/spec/parse.hpp"
+#include "domain/container_join.hpp"
 #include "host/fd.hpp"
 #include "host/id_ranges.hpp"
 
@@ -179,6 +180,11 @@ void set_mounts(const ContainerDefinition& definition, const ContainerPlaces& pl
       if (mount.destination == "/dev/shm" || mount.destination == "/dev/mqueue") mount = bind(mount.destination, mount.destination, false);
     }
   }
+  if (!places.shm.empty()) {
+    for (Mount& mount : mounts) {
+      if (mount.destination == "/dev/shm") mount = bind(places.shm, mount.destination, false);
+    }
+  }
   if (definition.system) {
     // What systemd expects of its caller: https://systemd.io/CONTAINER_INTERFACE
     mounts.push_back(tmpfs("/run", {"nosuid", "nodev", "mode=755"}));
@@ -218,9 +224,10 @@ Result<> set_namespaces(const ContainerDefinition& definition, const ContainerPl
   using container::NamespaceKind;
   auto& spaces = spec.linux.namespaces;
   spaces.push_back({NamespaceKind::mount, {}});
-  if (definition.pid != "host") spaces.push_back({NamespaceKind::pid, {}});
-  if (definition.ipc != "host") spaces.push_back({NamespaceKind::ipc, {}});
-  if (definition.uts != "host") spaces.push_back({NamespaceKind::uts, {}});
+  if (definition.pid != "host") spaces.push_back({NamespaceKind::pid, places.pid_namespace});
+  if (!places.time_namespace.empty()) spaces.push_back({NamespaceKind::time, places.time_namespace});
+  if (definition.ipc != "host") spaces.push_back({NamespaceKind::ipc, places.ipc_namespace});
+  if (definition.uts != "host") spaces.push_back({NamespaceKind::uts, places.uts_namespace});
   if (definition.cgroupns != "host" && !definition.privileged) spaces.push_back({NamespaceKind::cgroup, {}});
   if (!host_network) spaces.push_back({NamespaceKind::network, places.network_namespace});
   if (definition.userns == "auto") {
@@ -229,7 +236,7 @@ Result<> set_namespaces(const ContainerDefinition& definition, const ContainerPl
     for (const auto& range : ranges.uids) spec.linux.uid_mappings.push_back({range.inside, range.outside, range.size});
     for (const auto& range : ranges.gids) spec.linux.gid_mappings.push_back({range.inside, range.outside, range.size});
   }
-  if (definition.uts != "host") spec.hostname = definition.hostname.empty() ? definition.name.substr(0, 64) : definition.hostname;
+  if (definition.uts != "host" && places.uts_namespace.empty()) spec.hostname = definition.hostname.empty() ? definition.name.substr(0, 64) : definition.hostname;
   return {};
 }
 
@@ -270,7 +277,9 @@ Result<Spec> container_spec(const ContainerDefinition& definition, const image::
     spec.linux.resources->devices.clear();
   }
   spec.linux.cgroups_path = places.cgroup;
-  if (!host_network) {
+  const bool joined_network = std::ranges::any_of(definition.networks, [](const std::string& network) { return joined_name(network).has_value(); });
+  // The settings of another container's network are its own.
+  if (!host_network && !joined_network) {
     // No packets but the user's own need a privilege for these two.
     // In a user namespace only its own groups can be named.
     const bool mapped = definition.userns == "auto" || container::rootless();

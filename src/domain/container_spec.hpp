@@ -27,6 +27,8 @@ struct ContainerPlaces {
   std::string hosts{}, resolv_conf{}, hostname{};  ///< files bound over /etc/…; empty: not
   std::string reaper{};                    ///< our small init, bound to /run/.nagaya/init; empty: none
   std::string network_namespace{};         ///< path of a namespace to join; empty: a new one (or the host's, when the definition says so)
+  std::string pid_namespace{}, time_namespace{}, ipc_namespace{}, uts_namespace{};  ///< paths of another container's; empty: as the definition says
+  std::string shm{};                       ///< that container's /dev/shm, when its IPC namespace is joined
   /// Files of ours over ones of /proc and /sys, source by target: the container's own limits.
   std::vector<std::pair<std::string, std::string>> views{};
   /// Where each volume of the definition lies, then each anonymous volume of the image: source paths by target.

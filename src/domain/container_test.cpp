@@ -57,6 +57,22 @@ TEST(ContainerDefinition, RefusesWhatCouldNotRun) {
   EXPECT_FALSE(ContainerDefinition::from_json(R"({"name":"a","image":"b","more":1})"));
 }
 
+TEST(ContainerDefinition, NamespacesOfOthersHaveTheirOwnRules) {
+  ContainerDefinition joining;
+  joining.name = "a";
+  joining.image = "i";
+  joining.pid = joining.ipc = joining.uts = "container:b";
+  joining.networks = {"container:b"};
+  EXPECT_TRUE(joining.validate());
+  for (const auto& spoil : std::initializer_list<void (*)(ContainerDefinition&)>{
+           [](auto& d) { d.pid = "container:"; }, [](auto& d) { d.ipc = "container:../b"; }, [](auto& d) { d.networks = {"container:-b"}; }, [](auto& d) { d.cgroupns = "container:b"; },
+           [](auto& d) { d.publish = {"80:80"}; }, [](auto& d) { d.dns = {"10.0.0.1"}; }, [](auto& d) { d.networks.emplace_back("other"); }, [](auto& d) { d.userns = "auto"; }}) {
+    ContainerDefinition other = joining;
+    spoil(other);
+    EXPECT_FALSE(other.validate()) << other.to_json();
+  }
+}
+
 TEST(ParseVolume, KnowsPathsNamesAndOptions) {
   const auto path = parse_volume("/a:/b:ro,noexec");
   ASSERT_TRUE(path);

@@ -46,7 +46,7 @@ std::vector<std::pair<std::string, std::string>> ContainerViews::of_start(const 
 
 void begin_uptime(container::Spec& spec) {
   using container::NamespaceKind;
-  const bool own_processes = std::ranges::any_of(spec.linux.namespaces, [](const auto& space) { return space.kind == NamespaceKind::pid; });
+  const bool own_processes = std::ranges::any_of(spec.linux.namespaces, [](const auto& space) { return space.kind == NamespaceKind::pid && space.path.empty(); });
   if (!own_processes || ::access("/proc/self/ns/time", F_OK) != 0) return;
   timespec now{};
   ::clock_gettime(CLOCK_BOOTTIME, &now);
