@@ -14,6 +14,7 @@
 
 #include "base/scope.hpp"
 #include "container/checkpoint/checkpoint.hpp"
+#include "domain/container_join.hpp"
 #include "domain/container_move.hpp"
 #include "domain/container_storage.hpp"
 #include "host/own_process.hpp"
@@ -42,6 +43,7 @@ Result<> can_be_saved(const ContainerStore& store, const Container& container) {
   if (d.userns == "auto" && !host_network) {
     return fail(what, "its network belongs to a user namespace of its own, and cannot be made before it is restored", "containers to be saved do without --userns");
   }
+  if (joins_others(d)) return fail(what, "it lives in namespaces of another container, which are not saved with it");
   return {};
 }
 
