@@ -209,8 +209,8 @@ class Monitor {
   Result<> start_once(bool first) {
     TRY(join_others());
     // Made before the container and joined: a user's own monitor cannot reach that of a waiting one, and what is restored needs its cards
-    // before its connections. A user namespace of the container's own must own its network, which is then made with it.
-    if (!on_host_network() && !joined_.network && (container::rootless() || definition().userns != "auto")) {
+    // before its connections.
+    if (!on_host_network() && !joined_.network) {
       TRY_ASSIGN(network_namespace_, net::make_network_namespace());
       places_.network_namespace = fmt::format("/proc/self/fd/{}", network_namespace_.get());
     }

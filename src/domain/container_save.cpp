@@ -39,10 +39,6 @@ Result<> can_be_saved(const ContainerStore& store, const Container& container) {
   const std::string what = fmt::format("cannot save container '{}'", d.name);
   if (store.status(container).phase != ContainerStatus::Phase::running) return fail(what, "it does not run");
   if (::geteuid() != 0) return fail(what, "CRIU needs root's rights (CAP_CHECKPOINT_RESTORE and CAP_SYS_PTRACE over all)");
-  const bool host_network = !d.networks.empty() && d.networks.front() == "host";
-  if (d.userns == "auto" && !host_network) {
-    return fail(what, "its network belongs to a user namespace of its own, and cannot be made before it is restored", "containers to be saved do without --userns");
-  }
   if (joins_others(d)) return fail(what, "it lives in namespaces of another container, which are not saved with it");
   return {};
 }

@@ -14,7 +14,6 @@
 #include "container/spec/parse.hpp"
 #include "domain/container_join.hpp"
 #include "host/fd.hpp"
-#include "host/id_ranges.hpp"
 
 namespace nagaya::domain {
 namespace {
@@ -173,7 +172,7 @@ void set_mounts(const ContainerDefinition& definition, const ContainerPlaces& pl
   for (Mount& mount : mounts) {
     if (write_system && (mount.type == "sysfs" || mount.type == "cgroup")) std::erase(mount.options, "ro");
     // A new sysfs shows the network namespace's devices; without one of its own only the host's can be shown.
-    if (host_network && !definition.userns.empty() && definition.userns != "host" && mount.type == "sysfs") mount = bind("/sys", "/sys", true);
+    if (host_network && container::rootless() && mount.type == "sysfs") mount = bind("/sys", "/sys", true);
   }
   if (definition.ipc == "host") {
     for (Mount& mount : mounts) {
@@ -230,11 +229,10 @@ Result<> set_namespaces(const ContainerDefinition& definition, const ContainerPl
   if (definition.uts != "host") spaces.push_back({NamespaceKind::uts, places.uts_namespace});
   if (definition.cgroupns != "host" && !definition.privileged) spaces.push_back({NamespaceKind::cgroup, {}});
   if (!host_network) spaces.push_back({NamespaceKind::network, places.network_namespace});
-  if (definition.userns == "auto") {
-    TRY_ASSIGN(const auto ranges, host::subordinate_ids());
-    spaces.push_back({NamespaceKind::user, {}});
-    for (const auto& range : ranges.uids) spec.linux.uid_mappings.push_back({range.inside, range.outside, range.size});
-    for (const auto& range : ranges.gids) spec.linux.gid_mappings.push_back({range.inside, range.outside, range.size});
+  // Others than root have their containers in a user namespace anyway.
+  if (definition.userns == "auto" && !container::rootless()) {
+    return fail("user namespace 'auto'", "the image's files would have to be shown with other owners, which is not there yet",
+                "run the container as another user than root: then it is in a user namespace");
   }
   if (definition.uts != "host" && places.uts_namespace.empty()) spec.hostname = definition.hostname.empty() ? definition.name.substr(0, 64) : definition.hostname;
   return {};
@@ -282,7 +280,7 @@ Result<Spec> container_spec(const ContainerDefinition& definition, const image::
   if (!host_network && !joined_network) {
     // No packets but the user's own need a privilege for these two.
     // In a user namespace only its own groups can be named.
-    const bool mapped = definition.userns == "auto" || container::rootless();
+    const bool mapped = container::rootless();
     spec.linux.sysctl = {{"net.ipv4.ping_group_range", mapped ? "0 0" : "0 2147483647"}, {"net.ipv4.ip_unprivileged_port_start", "0"}};
   }
   for (const std::string& text : definition.sysctls) {
