@@ -124,7 +124,7 @@ TEST_F(Network, DhcpAndLargeTransfersBothWays) {
   std::ostringstream commands;
   commands << card_up << "wget -q -O /down http://10.0.2.2:" << serving.port() << "/file; echo down $(sha256sum </down); "
            << "head -c " << file_size << " /dev/urandom >/up; echo up $(sha256sum </up); nc 10.0.2.2 " << taking.port() << " </up; "
-           << "ip addr show eth0";
+           << "for i in $(seq 50); do ip addr show eth0 | grep -q 'inet6 fd00' && break; sleep 0.2; done; ip addr show eth0";
   const Outcome outcome = run(on_network(commands.str(), {"--network", "user"}));
   server.join();
   taker.join();

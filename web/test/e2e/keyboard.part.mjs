@@ -47,7 +47,9 @@ test('sign in, make, watch, select, stop and delete by keyboard alone', onlyMock
     // Back to the list; filter; from row to row; select; the verbs for what is selected.
     await key('g', 'd');
     await page.getByRole('heading', { name: 'Domains', level: 1 }).waitFor();
+    await page.getByRole('link', { name: 'by-hand', exact: true }).waitFor();
     await key('/');
+    await until('the focus in the filter', () => page.evaluate(() => document.activeElement?.tagName === 'INPUT'));
     await page.keyboard.type('by-hand');
     await until('one row', async () => (await page.locator('table.domains tbody tr').count()) === 1);
     await tabTo(page, 'by-hand');
