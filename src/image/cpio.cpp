@@ -3,14 +3,16 @@
 #include <fmt/core.h>
 #include <sys/stat.h>
 
-#include <iterator>
+#include <string>
 
 namespace nagaya::image {
 
 void Cpio::entry(std::string_view path, u32 mode, std::span<const u8> content, u32 major, u32 minor) {
   // magic, ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check
-  fmt::format_to(std::back_inserter(bytes_), "070701{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}", ++count_, mode,
-                 0, 0, 1, 0, content.size(), 0, 0, major, minor, path.size() + 1, 0);
+  // Not straight into the vector: a library built by GCC has that function of fmt under a name that Clang does not ask for.
+  const std::string head = fmt::format("070701{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}", ++count_, mode,
+                                       0, 0, 1, 0, content.size(), 0, 0, major, minor, path.size() + 1, 0);
+  bytes_.insert(bytes_.end(), head.begin(), head.end());
   bytes_.insert(bytes_.end(), path.begin(), path.end());
   bytes_.push_back(0);
   bytes_.resize((bytes_.size() + 3) & ~std::size_t{3});
