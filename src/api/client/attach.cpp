@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "api/asio/turn.hpp"
 #include "api/client/link.hpp"
 #include "host/fd.hpp"
 
@@ -50,7 +51,7 @@ class Input {
 class Attached {
  public:
   Attached(net::io_context& io, LocalStream link, const RemoteStreams& streams)
-      : io_(io), socket_(std::move(link)), streams_(streams), input_(io, streams.input), resized_(io), free_(io) {}
+      : io_(io), socket_(std::move(link)), streams_(streams), input_(io, streams.input), resized_(io), free_(io), turn_(io) {}
 
   net::awaitable<Result<std::optional<int>>> run(const Remote& remote, const std::string& path) {
     ErrorCode error;
@@ -109,19 +110,7 @@ class Attached {
     }
   }
 
-  net::awaitable<bool> send(std::string_view bytes, bool binary) {
-    while (sending_) {
-      ErrorCode ignored;
-      net::steady_timer timer(io_, std::chrono::milliseconds(1));
-      co_await timer.async_wait(quietly(ignored));
-    }
-    sending_ = true;
-    ErrorCode error;
-    socket_.binary(binary);
-    co_await socket_.async_write(net::buffer(bytes.data(), bytes.size()), quietly(error));
-    sending_ = false;
-    co_return !error;
-  }
+  net::awaitable<bool> send(std::string_view bytes, bool binary) { return send_message(socket_, turn_, bytes, binary); }
 
   net::awaitable<void> send_input() {
     std::array<char, 16 * KiB> bytes;
@@ -168,8 +157,9 @@ class Attached {
   Input input_;
   net::posix::stream_descriptor resized_;
   net::steady_timer free_;
+  Turn turn_;
   int parts_ = 0;
-  bool sending_ = false, ended_ = false, detached_ = false;
+  bool ended_ = false, detached_ = false;
   std::optional<int> code_;
   std::optional<Error> failure_;
 };

@@ -2,6 +2,7 @@
 
 #include <boost/beast/websocket.hpp>
 
+#include "api/asio/turn.hpp"
 #include "api/http/answer.hpp"
 #include "api/schema.hpp"
 
@@ -25,7 +26,7 @@ class TerminalSession {
  public:
   TerminalSession(Context& context, LocalStream stream, std::string protocol, Terminal terminal, Caller caller)
       : context_(context), socket_(std::move(stream)), framed_(protocol == "nagaya.streams"), protocol_(std::move(protocol)), terminal_(std::move(terminal)),
-        caller_(std::move(caller)), program_(context.io), errors_(context.io), unlocked_(context.io), changed_(context.io) {}
+        caller_(std::move(caller)), program_(context.io), errors_(context.io), turn_(context.io), changed_(context.io) {}
 
   net::awaitable<void> run(const http::request<http::empty_body>& request) {
     ErrorCode error;
@@ -158,21 +159,7 @@ class TerminalSession {
     begin_close(websocket::close_code::normal);
   }
 
-  // One message at a time: Beast's rule.
-  net::awaitable<bool> send(std::string_view bytes, bool binary) {
-    while (locked_) {
-      ErrorCode ignored;
-      unlocked_.expires_at(net::steady_timer::time_point::max());
-      co_await unlocked_.async_wait(quietly(ignored));
-    }
-    locked_ = true;
-    ErrorCode error;
-    socket_.binary(binary);
-    co_await socket_.async_write(net::buffer(bytes.data(), bytes.size()), quietly(error));
-    locked_ = false;
-    unlocked_.cancel();
-    co_return !error;
-  }
+  net::awaitable<bool> send(std::string_view bytes, bool binary) { return send_message(socket_, turn_, bytes, binary); }
 
   // A token that is withdrawn, or that has expired, ends what it opened; so does a client that answers no ping.
   net::awaitable<void> watch_client() {
@@ -214,10 +201,11 @@ class TerminalSession {
   const Caller caller_;
   net::local::stream_protocol::socket program_;
   net::posix::stream_descriptor errors_;
-  net::steady_timer unlocked_, changed_;
+  Turn turn_;
+  net::steady_timer changed_;
   std::stop_source ended_;
   std::chrono::steady_clock::time_point heard_{};
-  bool reading_ = false, locked_ = false, closing_ = false, client_gone_ = false, deaf_ = false;
+  bool reading_ = false, closing_ = false, client_gone_ = false, deaf_ = false;
   int parts_ = 0, open_outputs_ = 1;
 };
 
