@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/lines.hpp"
 #include "base/result.hpp"
 #include "base/types.hpp"
 #include "host/fd.hpp"
@@ -20,15 +21,6 @@ Result<std::string> get(const std::string& folder, std::string_view file);
 /// The same, as a number: "max" and what is no number are ~0.
 Result<u64> get_number(const std::string& folder, std::string_view file);
 
-/// Calls `each` with every line of `text`, without its end.
-template <class F>
-void for_lines(std::string_view text, F&& each) {
-  while (!text.empty()) {
-    const auto end = text.find('\n');
-    each(text.substr(0, end));
-    text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
-  }
-}
 /// Takes the next word (ended by blanks) off `text`; empty at the end.
 std::string_view take_word(std::string_view& text, char separator = ' ');
 /// A decimal number, or ~0 for "max" and for what is none.

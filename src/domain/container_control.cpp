@@ -29,9 +29,6 @@ Result<ContainerStatus> running(const ContainerStore& store, const Container& co
   return fail(fmt::format("container '{}' does not run", container.definition.name), {}, fmt::format("'nagaya start {}' starts it", container.definition.name));
 }
 
-/// A process descriptor of the monitor, to wait for.
-host::Fd monitor_of(const ContainerStatus& status) { return host::Fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(status.monitor), 0))); }
-
 bool ended(const host::Fd& process, int timeout_ms) {
   pollfd wait{process.get(), POLLIN, 0};
   return !process || ::poll(&wait, 1, timeout_ms) > 0;
@@ -40,7 +37,7 @@ bool ended(const host::Fd& process, int timeout_ms) {
 /// Others than root have their containers in a user namespace: what is done to one is done from there.
 Result<> enter_monitor(const ContainerStatus& status) {
   if (::geteuid() == 0) return {};
-  const host::Fd process = monitor_of(status);
+  const host::Fd process = status.monitor_process();
   if (!process || ::syscall(SYS_setns, process.get(), CLONE_NEWUSER | CLONE_NEWNS) != 0) return fail_errno("cannot join the container's user namespace");
   return {};
 }
@@ -63,7 +60,7 @@ Result<> stop_container(const ContainerStore& store, const Container& container,
     }
     return {};
   }
-  const host::Fd monitor = monitor_of(status);
+  const host::Fd monitor = status.monitor_process();
   TRY_ASSIGN(const host::Fd console, connect_console(container));
   (void)send_console(console.get(), ConsoleWord::no_restart, {}, true);
   const std::string& said = !container.definition.stop_signal.empty() ? container.definition.stop_signal : image.stop_signal;
@@ -117,7 +114,7 @@ Result<std::optional<int>> wait_container(const ContainerStore& store, const Con
   const auto end = Clock::now() + std::chrono::milliseconds(timeout_ms < 0 ? 0 : timeout_ms);
   while (store.running(container)) {
     const ContainerStatus status = store.status(container);
-    const host::Fd monitor = status.monitor > 0 ? monitor_of(status) : host::Fd();
+    const host::Fd monitor = status.monitor > 0 ? status.monitor_process() : host::Fd();
     if (monitor) {
       if (!ended(monitor, timeout_ms)) return std::optional<int>();
     } else {

@@ -356,7 +356,7 @@ class Monitor {
       return write_plain(places_.resolv_conf, joined_.resolv_conf);
     }
     if (!host_network) {
-      const net::Inside inside{.pid = pid_, .fd = network_namespace_.get()};
+      const int inside = network_namespace_.get();
       if (wanted_.empty()) TRY(net::bring_up_loopback(inside));
       TRY_ASSIGN(networks_, join_container(network_store_, definition(), start_.image, wanted_, inside, start_.net_program));
     }

@@ -98,7 +98,7 @@ Result<std::vector<net::Network>> container_networks(const net::NetworkStore& st
 }
 
 Result<ContainerNetworks> join_container(const net::NetworkStore& store, const ContainerDefinition& definition, const image::OciConfig& image,
-                                         const std::vector<net::Network>& networks, const net::Inside& inside, const std::string& net_program) {
+                                         const std::vector<net::Network>& networks, int inside, const std::string& net_program) {
   TRY_ASSIGN(auto ports, ports_of(definition, image));
   ContainerNetworks out;
   const auto way_in = std::ranges::find_if(networks, can_publish);

@@ -23,6 +23,6 @@ struct ContainerNetworks {
 [[nodiscard]] Result<std::vector<net::Network>> container_networks(const net::NetworkStore& store, const ContainerDefinition& definition);
 /// Puts cards for them into that network namespace; ports are published on the first.
 [[nodiscard]] Result<ContainerNetworks> join_container(const net::NetworkStore& store, const ContainerDefinition& definition, const image::OciConfig& image,
-                                                       const std::vector<net::Network>& networks, const net::Inside& inside, const std::string& net_program);
+                                                       const std::vector<net::Network>& networks, int inside, const std::string& net_program);
 
 }  // namespace nagaya::domain

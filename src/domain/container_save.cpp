@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,7 +28,7 @@ constexpr char saved_mark = 's', sent_mark = 'm';
 
 /// The container's root is mounted in its monitor's mount namespace only. The calling process has one thread.
 Result<> enter_mounts(const ContainerStatus& status) {
-  const host::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(status.monitor), 0)));
+  const host::Fd process = status.monitor_process();
   if (!process || ::setns(process.get(), CLONE_NEWNS) != 0) return fail_errno("cannot join the mounts of the container's monitor");
   return {};
 }
@@ -46,14 +45,15 @@ Result<> can_be_saved(const ContainerStore& store, const Container& container) {
 /// Runs `work` in a process inside the monitor's mounts, while the monitor knows that the container's end may be ours.
 Result<> as_saver(const ContainerStore& store, const Container& container, char mark, bool leave_running, const std::function<Result<>()>& work) {
   TRY(can_be_saved(store, container));
-  const host::Fd monitor(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(store.status(container).monitor), 0)));
+  const ContainerStatus status = store.status(container);
+  const host::Fd monitor = status.monitor_process();
   TRY_ASSIGN(const host::Fd file, host::Fd::open(container.places.saving(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
     return fail(fmt::format("cannot save container '{}'", container.definition.name), "another command is saving it");
   }
   if (::ftruncate(file.get(), 0) != 0) return fail_errno("cannot write to the container's folder");
   auto done = host::in_own_process([&]() -> Result<> {
-    TRY(enter_mounts(store.status(container)));
+    TRY(enter_mounts(status));
     return work();
   });
   // Only now: had we been killed before, the container would have gone on. Also when it was handed over and the other side fell silent:

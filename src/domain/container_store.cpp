@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -50,6 +51,10 @@ std::span<const u8> bytes_of(const std::string& text) { return {reinterpret_cast
 }  // namespace
 
 std::string_view phase_name(Phase phase) { return phases[static_cast<std::size_t>(phase)]; }
+
+host::Fd ContainerStatus::monitor_process() const {
+  return host::Fd(monitor <= 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(monitor), 0)));
+}
 
 std::string ContainerStatus::to_json() const {
   nlohmann::ordered_json out = {{"phase", phase_name(phase)}, {"monitor", monitor}, {"pid", pid}, {"started", started},
@@ -160,13 +165,7 @@ Result<Container> ContainerStore::rename(const Container& container, const std::
   out.definition.name = name;
   TRY(out.definition.validate());
   out.places = places_of(name);
-  // The new name is taken first: a rename onto an empty folder is one step.
-  if (::mkdir(out.places.folder.c_str(), 0700) != 0) return fail_errno(fmt::format("cannot take the name '{}'", name));
-  if (::rename(container.places.folder.c_str(), out.places.folder.c_str()) != 0) {
-    const int code = errno;
-    ::rmdir(out.places.folder.c_str());
-    return fail_errno(fmt::format("cannot rename '{}'", container.definition.name), code);
-  }
+  TRY(rename_folder(container.places.folder, out.places.folder));
   TRY(save(out));
   std::error_code ignored;
   fs::remove_all(container.places.runtime, ignored);

@@ -43,6 +43,8 @@ struct ContainerStatus {
   std::string reason{};   ///< why it failed
   std::string address{};  ///< "10.89.0.2/24"
   bool operator==(const ContainerStatus&) const = default;
+  /// A process descriptor of the monitor, to wait for or to join its namespaces; empty when it has ended.
+  [[nodiscard]] host::Fd monitor_process() const;
   [[nodiscard]] std::string to_json() const;
   static Result<ContainerStatus> from_json(std::string_view text);
 };

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -59,6 +60,16 @@ std::string fresh_name_in(const std::string& folder, const std::string& image, c
     std::string name = fmt::format("{}-{:04x}", stem, number & 0xffff);
     if (::access((folder + "/" + name).c_str(), F_OK) != 0) return name;
   }
+}
+
+Result<> rename_folder(const std::string& from, const std::string& to) {
+  const auto name_of = [](const std::string& path) { return path.substr(path.rfind('/') + 1); };
+  // The new name is taken first: a rename onto an empty folder is one step.
+  if (::mkdir(to.c_str(), 0700) != 0) return fail_errno(fmt::format("cannot take the name '{}'", name_of(to)));
+  if (::rename(from.c_str(), to.c_str()) == 0) return {};
+  const int code = errno;
+  ::rmdir(to.c_str());
+  return fail_errno(fmt::format("cannot rename '{}'", name_of(from)), code);
 }
 
 Result<> make_folders(const std::string& path) {

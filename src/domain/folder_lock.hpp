@@ -15,6 +15,8 @@ namespace nagaya::domain {
 [[nodiscard]] std::string now_utc();
 /// A name below `folder` that is not taken, of the form image-NNNN; `otherwise` when the image's name gives nothing.
 [[nodiscard]] std::string fresh_name_in(const std::string& folder, const std::string& image, const char* otherwise);
+/// Gives a domain's folder another name; one that is there already is an error.
+[[nodiscard]] Result<> rename_folder(const std::string& from, const std::string& to);
 /// mkdir -p.
 [[nodiscard]] Result<> make_folders(const std::string& path);
 

@@ -125,13 +125,7 @@ Result<Machine> MachineStore::rename(const Machine& machine, const std::string& 
   out.spec.name = name;
   if (auto ok = out.spec.validate(); !ok) return std::unexpected(std::move(ok.error()));
   out.places = places_of(name);
-  // The new name is taken first: a rename onto an empty folder is one step.
-  if (::mkdir(out.places.folder.c_str(), 0700) != 0) return fail_errno(fmt::format("cannot take the name '{}'", name));
-  if (::rename(machine.places.folder.c_str(), out.places.folder.c_str()) != 0) {
-    const int code = errno;
-    ::rmdir(out.places.folder.c_str());
-    return fail_errno(fmt::format("cannot rename '{}'", machine.spec.name), code);
-  }
+  TRY(rename_folder(machine.places.folder, out.places.folder));
   TRY(save(out));
   std::error_code ignored;
   fs::remove_all(machine.places.runtime, ignored);

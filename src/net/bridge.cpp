@@ -21,6 +21,7 @@
 
 #include "base/log.hpp"
 #include "base/scope.hpp"
+#include "net/inside.hpp"
 #include "net/mac.hpp"
 #include "net/tool.hpp"
 
@@ -112,13 +113,13 @@ Result<std::pair<host::Fd, std::string>> make_tap() {
 }
 
 /// Two cards back to back, one in the container's namespace; they go with it.
-Result<> make_pair(const Network& network, const Lease& lease, const Inside& container, const std::string& card) {
+Result<> make_pair(const Network& network, const Lease& lease, int container, const std::string& card) {
   const std::string mtu = std::to_string(network.effective_mtu());
   // Part of the address makes the name: the bridge has one card of that address at most.
   const Mac mac = parse_mac(lease.mac).value_or(Mac{});
   const std::string ours = fmt::format("nyv{:02x}{:02x}{:02x}{:02x}{:02x}", mac[1], mac[2], mac[3], mac[4], mac[5]);
   if (::if_nametoindex(ours.c_str()) != 0) (void)run_tool("ip", {"link", "del", ours});  // of a container that is just going away
-  TRY(run_tool("ip", {"link", "add", ours, "mtu", mtu, "type", "veth", "peer", "name", card, "netns", container.fd >= 0 ? fmt::format("/proc/{}/fd/{}", ::getpid(), container.fd) : std::to_string(container.pid)}));
+  TRY(run_tool("ip", {"link", "add", ours, "mtu", mtu, "type", "veth", "peer", "name", card, "netns", fmt::format("/proc/{}/fd/{}", ::getpid(), container)}));
   ScopeExit undo([&] { (void)run_tool("ip", {"link", "del", ours}); });
   TRY(run_tool("ip", {"link", "set", ours, "master", bridge_name(network), "up"}));
   TRY(configure_inside(container, {.name = card, .mac = mac, .mtu = network.effective_mtu(), .address = lease.address,
@@ -197,7 +198,7 @@ Result<> bridge_down(const Network& network, const std::string& folder) {
   return {};
 }
 
-Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, const Inside& container,
+Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, int container,
                                                 const std::string& card) {
   TRY_ASSIGN(const host::Fd lock, lock_folder(folder));
   if (::if_nametoindex(bridge_name(network).c_str()) == 0) {
@@ -222,7 +223,7 @@ Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const st
     reserved.push_back(std::move(fd));
   }
   host::Fd tap;
-  if (container) {
+  if (container >= 0) {
     TRY(make_pair(network, lease, container, card));
   } else {
     TRY_ASSIGN(auto made, make_tap());

@@ -5,7 +5,6 @@
 
 #include "host/fd.hpp"
 #include "net/bridge_rules.hpp"
-#include "net/inside.hpp"
 
 namespace nagaya::net {
 
@@ -36,7 +35,7 @@ Result<> bridge_up(const Network& network, const std::string& folder);
 Result<> bridge_down(const Network& network, const std::string& folder);
 /// Puts a machine on it, or a container: then one end of a pair of cards appears, configured, as `card` in the network namespace of the
 /// container, and there is no tap.
-Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, const Inside& container = {},
+Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, int container = -1,
                                                 const std::string& card = {});
 
 }  // namespace nagaya::net

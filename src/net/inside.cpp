@@ -133,24 +133,8 @@ Result<host::Fd> answer_of(int socket) {
   return std::move(passed->fd);
 }
 
-Result<> enter(const Inside& where) {
-  if (where.fd >= 0) {
-    if (::setns(where.fd, CLONE_NEWNET) != 0) return fail_errno("cannot join the network namespace");
-    return {};
-  }
-  if (where.pid == 0) return {};
-  const pid_t pid = where.pid;
-  // Opened before the first step: afterwards this process may lack the right.
-  TRY_ASSIGN(const host::Fd network, host::Fd::open(fmt::format("/proc/{}/ns/net", pid), O_RDONLY));
-  TRY_ASSIGN(const host::Fd user, host::Fd::open(fmt::format("/proc/{}/ns/user", pid), O_RDONLY));
-  if (::setns(network.get(), CLONE_NEWNET) == 0) return {};
-  // EINVAL: it is the one we are in.
-  if (::setns(user.get(), CLONE_NEWUSER) != 0 && errno != EINVAL) return fail_errno("cannot join the user namespace");
-  if (::setns(network.get(), CLONE_NEWNET) != 0) return fail_errno("cannot join the network namespace");
-  return {};
-}
-
-Result<host::Fd> inside(const Inside& where, const std::function<Result<host::Fd>()>& work) {
+/// Without a network namespace: in a child that is where we are.
+Result<host::Fd> inside(int network, const std::function<Result<host::Fd>()>& work) {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("cannot make a socket");
   const host::Fd ours(pair[0]);
@@ -158,8 +142,8 @@ Result<host::Fd> inside(const Inside& where, const std::function<Result<host::Fd
   const pid_t child = ::fork();
   if (child < 0) return fail_errno("cannot start a process");
   if (child == 0) {
-    auto done = enter(where);
-    Result<host::Fd> result = done ? work() : Result<host::Fd>(std::unexpected(done.error()));
+    const bool there = network < 0 || ::setns(network, CLONE_NEWNET) == 0;
+    const Result<host::Fd> result = there ? work() : Result<host::Fd>(fail_errno("cannot join the network namespace"));
     if (!result) {
       const std::string text = "E" + result.error().message();
       (void)::send(theirs.get(), text.data(), text.size(), MSG_NOSIGNAL);
@@ -180,14 +164,14 @@ Result<host::Fd> inside(const Inside& where, const std::function<Result<host::Fd
 }  // namespace
 
 Result<host::Fd> make_network_namespace() {
-  return inside({}, []() -> Result<host::Fd> {
+  return inside(-1, []() -> Result<host::Fd> {
     if (::unshare(CLONE_NEWNET) != 0) return fail_errno("cannot make a network namespace");
     return host::Fd::open("/proc/self/ns/net", O_RDONLY);
   });
 }
 
-Result<host::Fd> make_tap_inside(const Inside& where, const CardInside& card) {
-  return inside(where, [&]() -> Result<host::Fd> {
+Result<host::Fd> make_tap_inside(int network, const CardInside& card) {
+  return inside(network, [&]() -> Result<host::Fd> {
     auto tap = open_tap(card);
     if (!tap) {
       auto packets = open_packet_socket(card);
@@ -202,8 +186,8 @@ Result<host::Fd> make_tap_inside(const Inside& where, const CardInside& card) {
   });
 }
 
-Result<> bring_up_loopback(const Inside& where) {
-  TRY(inside(where, []() -> Result<host::Fd> {
+Result<> bring_up_loopback(int network) {
+  TRY(inside(network, []() -> Result<host::Fd> {
     const host::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket) return fail_errno("cannot make a socket");
     TRY(bring_up(socket.get(), "lo"));
@@ -212,8 +196,8 @@ Result<> bring_up_loopback(const Inside& where) {
   return {};
 }
 
-Result<> configure_inside(const Inside& where, const CardInside& card) {
-  TRY(inside(where, [&]() -> Result<host::Fd> {
+Result<> configure_inside(int network, const CardInside& card) {
+  TRY(inside(network, [&]() -> Result<host::Fd> {
     TRY(configure(card));
     return host::Fd();
   }));

@@ -33,6 +33,7 @@ class Elsewhere {
     ::waitpid(pid_, nullptr, 0);
   }
   pid_t pid() const { return pid_; }
+  host::Fd network() const { return host::Fd(::open(("/proc/" + std::to_string(pid_) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC)); }
   bool made() const { return made_; }
   std::string route() const {
     const auto text = host::read_file("/proc/" + std::to_string(pid_) + "/net/route", 65536);
@@ -53,7 +54,7 @@ TEST(Inside, MakesAConfiguredTapInTheNamespaceAndLeavesOursAlone) {
     const Elsewhere there(flags);
     if (!there.made() || ::access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "namespaces or taps are not for this user";
     const auto ours = host::read_file("/proc/self/net/dev", 65536);
-    const auto tap = make_tap_inside({.pid = there.pid()}, card());
+    const auto tap = make_tap_inside(there.network().get(), card());
     ASSERT_TRUE(tap) << tap.error().message();
     EXPECT_NE(there.route().find("eth0\t00000000\t0100070A"), std::string::npos) << there.route();
     const auto devices = host::read_file("/proc/" + std::to_string(there.pid()) + "/net/dev", 65536);
@@ -66,15 +67,15 @@ TEST(Inside, MakesAConfiguredTapInTheNamespaceAndLeavesOursAlone) {
 TEST(Inside, MakesANamespaceNobodyIsIn) {
   const auto made = make_network_namespace();
   if (!made) GTEST_SKIP() << made.error().message();
-  const auto tap = make_tap_inside({.fd = made->get()}, card());
+  const auto tap = make_tap_inside(made->get(), card());
   EXPECT_TRUE(tap || tap.error().message().find("tun") != std::string::npos);
-  EXPECT_TRUE(bring_up_loopback({.fd = made->get()}));
+  EXPECT_TRUE(bring_up_loopback(made->get()));
 }
 
 TEST(Inside, SaysWhatIsMissing) {
   const Elsewhere there(CLONE_NEWNET);
   if (!there.made()) GTEST_SKIP() << "namespaces are not for this user";
-  const auto done = configure_inside({.pid = there.pid()}, card());
+  const auto done = configure_inside(there.network().get(), card());
   ASSERT_FALSE(done);
   EXPECT_NE(done.error().message().find("eth0"), std::string::npos) << done.error().message();
 }

@@ -158,7 +158,7 @@ Result<Joined> join(const NetworkStore& store, const JoinRequest& request, const
         out.gateway = request.network.gateway().text();
         out.dns = dns_of(request.network).text();
       }
-      if (request.container) TRY(move_inside(request, program, out));
+      if (request.container >= 0) TRY(move_inside(request, program, out));
       return out;
     }
   }

@@ -17,8 +17,8 @@ struct JoinRequest {
   std::string mac;   ///< of the card
   std::string name;  ///< of the machine, as host name; may be empty
   std::vector<PortSpec> publish{};
-  /// A container: the card appears, configured, in this network namespace; none: a machine.
-  Inside container{};
+  /// A container: the card appears, configured, in this network namespace; -1: a machine.
+  int container = -1;
   std::string card = "eth0";  ///< its name there
 };
 

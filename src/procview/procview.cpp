@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <ctime>
+#include <filesystem>
 #include <utility>
 
 #include "host/fd.hpp"
@@ -30,12 +31,10 @@ bool is_name(const std::string& name) {
 std::string record_path(const std::string& folder, const std::string& name) { return folder + "/containers/" + name; }
 
 Result<> make_folder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0755) == 0 || errno == EEXIST) return {};
-  if (errno == ENOENT && path.rfind('/') > 0) {
-    TRY(make_folder(path.substr(0, path.rfind('/'))));
-    if (::mkdir(path.c_str(), 0755) == 0 || errno == EEXIST) return {};
-  }
-  return fail_errno(fmt::format("cannot make '{}'", path));
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return fail(fmt::format("cannot make '{}'", path), error.message());
+  return {};
 }
 
 }  // namespace

@@ -6,20 +6,13 @@
 #include <charconv>
 #include <utility>
 
+#include "base/lines.hpp"
+
 namespace nagaya::procview {
 namespace {
 
 constexpr u64 second = 1'000'000'000;
 constexpr unsigned most_cpus = 8192;
-
-template <class F>
-void for_lines(std::string_view text, F&& each) {
-  while (!text.empty()) {
-    const auto end = text.find('\n');
-    each(text.substr(0, end));
-    text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
-  }
-}
 
 u64 less(u64 a, u64 b) { return a > b ? a - b : 0; }
 
