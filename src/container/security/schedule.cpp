@@ -1,6 +1,5 @@
 // How the kernel shares processors, disks and memory nodes out to the process. Source: sched_setattr(2), ioprio_set(2),
 // personality(2), set_mempolicy(2).
-#include <linux/ioprio.h>
 #include <linux/mempolicy.h>
 #include <linux/sched.h>
 #include <linux/sched/types.h>
@@ -55,11 +54,13 @@ constexpr std::array scheduler_flags = {
     Named{"SCHED_FLAG_UTIL_CLAMP_MIN", SCHED_FLAG_UTIL_CLAMP_MIN},
     Named{"SCHED_FLAG_UTIL_CLAMP_MAX", SCHED_FLAG_UTIL_CLAMP_MAX},
 };
+// ioprio_set(2). Not by <linux/ioprio.h>: in Debian 12's later headers it is no C++ (a parameter is called `class`).
+constexpr int io_class_shift = 13, io_priority_of_process = 1;
 constexpr std::array io_classes = {
-    Named{"IOPRIO_CLASS_NONE", IOPRIO_CLASS_NONE},
-    Named{"IOPRIO_CLASS_RT", IOPRIO_CLASS_RT},
-    Named{"IOPRIO_CLASS_BE", IOPRIO_CLASS_BE},
-    Named{"IOPRIO_CLASS_IDLE", IOPRIO_CLASS_IDLE},
+    Named{"IOPRIO_CLASS_NONE", 0},
+    Named{"IOPRIO_CLASS_RT", 1},
+    Named{"IOPRIO_CLASS_BE", 2},
+    Named{"IOPRIO_CLASS_IDLE", 3},
 };
 constexpr std::array memory_modes = {
     Named{"MPOL_DEFAULT", MPOL_DEFAULT},       Named{"MPOL_PREFERRED", MPOL_PREFERRED}, Named{"MPOL_BIND", MPOL_BIND},
@@ -125,8 +126,8 @@ Result<> set_io_priority(const IoPriority& priority) {
   TRY_ASSIGN(const u32 io_class, value_of(io_classes, priority.io_class, "I/O class"));
   if (priority.priority < 0 || priority.priority > 7)
     return fail("the I/O priority is " + std::to_string(priority.priority), "it is 0 to 7");
-  const int value = static_cast<int>(io_class) << IOPRIO_CLASS_SHIFT | priority.priority;
-  if (::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) != 0)
+  const int value = static_cast<int>(io_class) << io_class_shift | priority.priority;
+  if (::syscall(SYS_ioprio_set, io_priority_of_process, 0, value) != 0)
     return fail_errno("cannot set the I/O priority " + priority.io_class);
   return {};
 }
