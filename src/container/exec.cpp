@@ -41,7 +41,9 @@ struct ExecPlan {
   std::string seccomp_metadata;
   host::Fd seccomp_agent;
   host::Fd console, command, channel;
-  host::Fd root;  ///< of a container that has no mount namespace: the folder it was confined to
+  /// Of the container's first process. Its mount namespace's own root is another place if the container was made in a chroot, or if it has no
+  /// mount namespace of its own.
+  host::Fd root;
 
   Result<> enter_root() const {
     if (!root) return {};
@@ -153,7 +155,11 @@ Result<> fill(ExecPlan& plan, const ExecOptions& options) {
   const auto& kinds = plan.record.namespaces;
   if (std::ranges::find(kinds, NamespaceKind::mount) == kinds.end()) {
     TRY_ASSIGN(plan.root, host::Fd::open(plan.record.rootfs, O_PATH | O_DIRECTORY));
-  }
+  } else if (auto root = host::Fd::open("/proc/" + std::to_string(plan.record.process.pid) + "/root", O_PATH | O_DIRECTORY)) {
+    plan.root = std::move(*root);
+    // The number may have been given to another process meanwhile: the descriptor tells.
+    if (::syscall(SYS_pidfd_send_signal, plan.target.get(), 0, nullptr, 0) != 0) return fail_errno("the container has just ended");
+  }  // Without a right to look into the process, the namespace's root has to do.
   if (!plan.record.cgroup_saved.empty()) {
     TRY_ASSIGN(const std::string saved, group_below(plan.record.cgroup_saved, options.sub_cgroup));
     TRY_ASSIGN(plan.group, cgroup::Group::open({}, saved));

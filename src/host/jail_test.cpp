@@ -89,7 +89,7 @@ TEST(Jail, ANetworkProcessHasSocketsAndReadsFilesOnly) {
               if (::socket(AF_PACKET, SOCK_RAW, 0) >= 0 || errno != EPERM) return 3;
               if (::open("/dev/null", O_RDONLY) < 0) return 4;
               if (::open("/dev/null", O_WRONLY) >= 0 || errno != EPERM) return 5;
-              if (::unlink("/nowhere/at/all") == 0 || errno != EPERM) return 6;
+              if (::unlink("/proc/nowhere/at/all") == 0 || errno != EPERM) return 6;
               if (::fork() >= 0 || errno != EPERM) return 7;
               return 0;
             }),

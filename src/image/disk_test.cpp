@@ -252,7 +252,7 @@ TEST(OciSource, Words) {
   EXPECT_EQ(parse_oci_source("docker://docker.io/library/debian:12")->name, "debian:12");
   EXPECT_FALSE(parse_oci_source("--help"));
   EXPECT_FALSE(parse_oci_source("a b"));
-  EXPECT_FALSE(parse_oci_source("docker-archive:/nowhere/at/all"));
+  EXPECT_FALSE(parse_oci_source("docker-archive:/proc/nowhere/at/all"));
   EXPECT_FALSE(parse_oci_source("dir:/tmp"));
 }
 

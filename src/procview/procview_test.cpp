@@ -71,7 +71,7 @@ TEST_F(Records, AServerThatCannotStartIsAnError) {
     EXPECT_THAT(started.error().message(), HasSubstr("/dev/fuse"));
     return;
   }
-  EXPECT_FALSE(Server::start(folder_, "/nowhere/nagaya-procview"));
+  EXPECT_FALSE(Server::start(folder_, "/proc/nowhere/nagaya-procview"));
   auto ended = Server::start(folder_, "/bin/false");
   ASSERT_TRUE(ended);
   const auto ready = ended->ready();

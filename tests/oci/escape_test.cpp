@@ -189,5 +189,22 @@ TEST(OciEscape, StatePathsStayInside) {
   fs::remove(b.root + "/link");
 }
 
+/// A container made in a chroot whose root is a mount point: the root of its mount namespace is the host's own, and a process that joins
+/// the namespace begins there.
+TEST(OciEscape, ExecOfAContainerMadeInAChroot) {
+  NEEDS_CONTAINERS();
+  Bundle b;
+  b.script("sleep 1000");
+  b.write_config();
+  fs::create_directory(b.path + "/chroot");
+  const std::string here = "mount --make-rprivate / && mount --rbind / " + b.path + "/chroot && exec chroot " + b.path + "/chroot " + runtime() + " --root " + b.root;
+  const Outcome made = run_program({"unshare", "-m", "sh", "-c", here + " run -d -b " + b.path + " c"});
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_EQ(b.oci({"exec", "c", "ls", "/proc/1/root/"}).out, b.oci({"exec", "c", "ls", "/"}).out);
+  EXPECT_EQ(b.oci({"exec", "c", "cat", "/etc/passwd"}).out, b.read("rootfs/etc/passwd"));
+  EXPECT_EQ(b.oci({"exec", "--cwd", b.path, "c", "true"}).code, 125) << "no such folder inside, and the root is read-only";
+  EXPECT_EQ(b.oci({"delete", "-f", "c"}).code, 0);
+}
+
 }  // namespace
 }  // namespace nagaya::oci_test

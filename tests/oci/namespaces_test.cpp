@@ -66,7 +66,7 @@ TEST(OciNamespaces, JoinedByPath) {
   Bundle wrong;
   wrong.add_namespace("network", folder + "ipc");
   EXPECT_THAT(wrong.run("true").err, HasSubstr("is no network namespace"));
-  wrong.add_namespace("network", "/nowhere");
+  wrong.add_namespace("network", "/proc/nowhere");
   EXPECT_NE(wrong.run("true").code, 0);
   wrong.add_namespace("network");
   wrong.config["linux"]["namespaces"].push_back({{"type", "network"}});

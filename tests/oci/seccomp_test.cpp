@@ -140,7 +140,7 @@ TEST(OciSeccomp, WrongProfilesAreErrors) {
   EXPECT_NE(b.run("true").code, 0);
   b.config["linux"]["seccomp"] = profile("mkdir", "SCMP_ACT_NOTIFY");
   EXPECT_THAT(b.run("true").err, HasSubstr("listenerPath"));
-  b.config["linux"]["seccomp"]["listenerPath"] = "/nowhere";
+  b.config["linux"]["seccomp"]["listenerPath"] = "/proc/nowhere";
   EXPECT_NE(b.run("true").code, 0);
   EXPECT_TRUE(b.state("c").is_null());
 }

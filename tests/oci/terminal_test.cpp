@@ -108,7 +108,7 @@ TEST(OciTerminal, WithoutTakerItIsAnError) {
   b.script("true");
   b.write_config();
   EXPECT_THAT(b.oci({"create", "-b", b.path, "c"}).err, HasSubstr("--console-socket"));
-  EXPECT_NE(b.oci({"create", "-b", b.path, "--console-socket", "/nowhere", "c"}).code, 0);
+  EXPECT_NE(b.oci({"create", "-b", b.path, "--console-socket", "/proc/nowhere", "c"}).code, 0);
   EXPECT_TRUE(b.state("c").is_null());
 }
 

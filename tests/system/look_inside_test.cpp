@@ -47,9 +47,9 @@ TEST(LookInside, LogAndMap) {
 }
 
 TEST(LookInside, WhatCannotBeOpened) {
-  const Outcome outcome = run(small_run("counter", "soft", "", {"--engine-log", "/nowhere/engine.log"}));
+  const Outcome outcome = run(small_run("counter", "soft", "", {"--engine-log", "/proc/nowhere/engine.log"}));
   EXPECT_EQ(outcome.code, 125);
-  EXPECT_THAT(outcome.errors, HasSubstr("/nowhere/engine.log"));
+  EXPECT_THAT(outcome.errors, HasSubstr("/proc/nowhere/engine.log"));
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ TEST_F(Oci, ArchivesAreTheSameImage) {
 }
 
 TEST_F(Oci, RefusesWhatIsNoImage) {
-  for (const Words& words : {Words{"pull", "oci:/nowhere"}, Words{"pull", "--", "-x"}, Words{"pull", "A B"}, Words{"build", "fedora"}, Words{"rmi", "none-such"},
+  for (const Words& words : {Words{"pull", "oci:/proc/nowhere"}, Words{"pull", "--", "-x"}, Words{"pull", "A B"}, Words{"build", "fedora"}, Words{"rmi", "none-such"},
                              Words{"build", "debian", "--suite", "../etc"}, Words{"build", "debian", "--include", "a,--b"}, Words{"build", "debian", "--mirror", "x y"}}) {
     const Outcome outcome = run(words, 30);
     EXPECT_EQ(outcome.code, 125) << words[1];

@@ -156,9 +156,9 @@ TEST(EngineLog, GuestBesideHost) {
 }
 
 TEST(EngineLog, SaysWhatItCannotOpen) {
-  const auto engine = create_soft_engine({.log_file = "/nowhere/at/all"});
+  const auto engine = create_soft_engine({.log_file = "/proc/nowhere/at/all"});
   ASSERT_FALSE(engine);
-  EXPECT_THAT(engine.error().message(), HasSubstr("/nowhere/at/all"));
+  EXPECT_THAT(engine.error().message(), HasSubstr("/proc/nowhere/at/all"));
 }
 
 TEST(PerfMap, LinesNameBlocks) {
