@@ -112,6 +112,8 @@ Result<std::string> take(migrate::Stream& stream, const std::string& name, bool 
   }
   TRY_ASSIGN(domain::ContainerStart start, start_of({definition, {}}, quiet));
   start.arrival = &stream;
+  start.address = arrival.address;
+  start.connections = arrival.connections;
   const domain::ContainerStore store;
   TRY_ASSIGN(const Container container, store.create(std::move(definition)));
   ScopeExit undo([&] { (void)store.remove(container); });

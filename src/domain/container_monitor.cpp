@@ -55,6 +55,8 @@ u64 monotonic_ns() {
   return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
 }
 
+std::string told(const std::string& address) { return address.empty() ? "none" : address; }
+
 Result<> write_plain(const std::string& path, const std::string& text) {
   // In place: a running container has the file bound, by its inode.
   TRY_ASSIGN(const host::Fd file, host::Fd::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644));
@@ -264,7 +266,12 @@ class Monitor {
 
   /// From where it was saved, or from another host. Images that could not be restored are kept.
   Result<> go_on() {
-    TRY(set_up_network());
+    const std::string address = start_.arrival != nullptr ? start_.address : status_.address;
+    TRY(set_up_network({.address = address, .held = true}));
+    if (start_.arrival != nullptr && start_.connections && networks_.address != address) {
+      return fail("its connections need the address that it had", fmt::format("that is {}, and here it gets {}", told(address), told(networks_.address)),
+                  "a network with the same subnet, and the address free in it; or move without --tcp-established");
+    }
     if (start_.arrival != nullptr) {
       TRY(create(create_options(), [this](const container::CreateOptions& options) { return arrive(options); }));
       for (const int fd : {start_.arrival->in(), start_.arrival->out()}) ::close(fd);
@@ -275,6 +282,7 @@ class Monitor {
       restore.image_path = container_.places.saved();
       restore.work_path = container_.places.runtime;
       restore.tcp_established = restore.file_locks = true;
+      restore.at_step = [this](std::string_view step) { return step == "post-restore" ? open_networks(networks_) : Result<>{}; };
       restore.create = options;
       TRY_ASSIGN(restore.create.spec, spec_of_start());
       return container::restore(restore);
@@ -301,6 +309,7 @@ class Monitor {
       TRY_ASSIGN(spec, spec_of_start());
       return {};
     };
+    target.committed = [this] { return open_networks(networks_); };
     std::error_code error;
     std::filesystem::remove_all(target.work, error);
     return migrate::receive_container(*start_.arrival, target);
@@ -346,7 +355,7 @@ class Monitor {
     return hub_->connect(std::move(in.second), std::move(out.first), std::move(err.first), false);
   }
 
-  Result<> set_up_network() {
+  Result<> set_up_network(const ContainerReturn& back = {}) {
     const bool host_network = on_host_network();
     networks_ = {};
     if (joined_.network) {
@@ -358,7 +367,7 @@ class Monitor {
     if (!host_network) {
       const int inside = network_namespace_.get();
       if (wanted_.empty()) TRY(net::bring_up_loopback(inside));
-      TRY_ASSIGN(networks_, join_container(network_store_, definition(), start_.image, wanted_, inside, start_.net_program));
+      TRY_ASSIGN(networks_, join_container(network_store_, definition(), start_.image, wanted_, inside, start_.net_program, back));
     }
     const std::string hostname = definition().hostname.empty() ? definition().name : definition().hostname;
     TRY(write_plain(places_.hostname, hostname + "\n"));

@@ -25,6 +25,8 @@ struct ContainerStart {
   bool wait_for_client = false;  ///< start when the first client says go (ConsoleWord::go)
   std::optional<std::pair<u16, u16>> terminal_size{};  ///< columns, rows
   bool fresh = false;                  ///< also when it was saved: that is forgotten
+  std::string address{};               ///< of what comes: the one it had, "10.89.0.2/24"
+  bool connections = false;            ///< and its TCP connections come with it: it must have that address here
   migrate::Stream* arrival = nullptr;  ///< it comes over this stream, whose descriptors (above 2) the monitor closes when it is there
 };
 

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "net/ip.hpp"
+
 namespace nagaya::domain {
 namespace {
 
@@ -16,7 +18,9 @@ std::string boot_id() {
 }  // namespace
 
 std::string write_arrival(const Arrival& arrival) {
-  return nlohmann::json{{"version", version}, {"boot", boot_id()}, {"layers", arrival.layers}, {"definition", arrival.definition.to_json()}}.dump();
+  return nlohmann::json{{"version", version}, {"boot", boot_id()}, {"address", arrival.address}, {"connections", arrival.connections}, {"layers", arrival.layers},
+                        {"definition", arrival.definition.to_json()}}
+      .dump();
 }
 
 Result<Arrival> read_arrival(std::string_view text) {
@@ -28,6 +32,15 @@ Result<Arrival> read_arrival(std::string_view text) {
   for (const auto& layer : json.value("layers", nlohmann::json::array())) {
     if (!layer.is_string() || out.layers.size() >= most_layers) return bad("its image's layers are malformed");
     out.layers.push_back(layer.get<std::string>());
+  }
+  if (json.contains("address")) {
+    if (!json["address"].is_string()) return bad("its address is malformed");
+    out.address = json["address"].get<std::string>();
+    if (!out.address.empty() && !net::Ip4::parse(std::string_view(out.address).substr(0, out.address.find('/')))) return bad("its address is malformed");
+  }
+  if (json.contains("connections")) {
+    if (!json["connections"].is_boolean()) return bad("it does not say whether its connections come");
+    out.connections = json["connections"].get<bool>();
   }
   TRY_ASSIGN(out.definition, ContainerDefinition::from_json(json["definition"].get<std::string>()));
   if (json.contains("boot") && json["boot"] == boot_id()) out.definition.id.clear();

@@ -11,9 +11,11 @@ namespace nagaya::domain {
 
 struct Arrival {
   ContainerDefinition definition;
+  std::string address{};              ///< "10.89.0.2/24", of its first card; empty: none
+  bool connections = false;           ///< its TCP connections come with it, and end at that address
   std::vector<std::string> layers{};  ///< SHA-256 of its image's layers, the lowest first: image ids differ from host to host
 };
-/// JSON: {"version": 1, "boot": "…", "layers": […], "definition": …}
+/// JSON: {"version": 1, "boot": "…", "address": "…", "connections": false, "layers": […], "definition": …}
 [[nodiscard]] std::string write_arrival(const Arrival& arrival);
 /// Strict; the definition is valid. From this same host (one boot id, random(4)) it comes without its id: with it go its cgroup's name and its
 /// cards' addresses, which the one that still is here has.

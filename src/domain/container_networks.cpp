@@ -98,7 +98,8 @@ Result<std::vector<net::Network>> container_networks(const net::NetworkStore& st
 }
 
 Result<ContainerNetworks> join_container(const net::NetworkStore& store, const ContainerDefinition& definition, const image::OciConfig& image,
-                                         const std::vector<net::Network>& networks, int inside, const std::string& net_program) {
+                                         const std::vector<net::Network>& networks, int inside, const std::string& net_program,
+                                         const ContainerReturn& back) {
   TRY_ASSIGN(auto ports, ports_of(definition, image));
   ContainerNetworks out;
   const auto way_in = std::ranges::find_if(networks, can_publish);
@@ -107,12 +108,23 @@ Result<ContainerNetworks> join_container(const net::NetworkStore& store, const C
     net::JoinRequest request{.network = *it, .mac = net::to_string(net::mac_of_name(definition.id.empty() ? definition.name : definition.id, number)),
                              .name = host_name_of(definition.name), .container = inside, .card = fmt::format("eth{}", number)};
     if (it == way_in) request.publish = ports;
+    request.held = back.held;
+    if (number == 0 && !back.address.empty()) {
+      TRY_ASSIGN(request.address, net::Ip4::parse(std::string_view(back.address).substr(0, back.address.find('/'))));
+    }
     TRY_ASSIGN(net::Joined joined, net::join(store, request, net_program));
     if (out.address.empty()) out.address = joined.address;
     if (!joined.dns.empty()) out.dns.push_back(joined.dns);
     out.joined.push_back(std::move(joined));
   }
   return out;
+}
+
+Result<> open_networks(const ContainerNetworks& networks) {
+  for (const net::Joined& joined : networks.joined) {
+    if (joined.bridge_port) TRY(joined.bridge_port->open());
+  }
+  return {};
 }
 
 }  // namespace nagaya::domain

@@ -18,6 +18,7 @@
 #include "domain/container_storage.hpp"
 #include "host/own_process.hpp"
 #include "migrate/migrate.hpp"
+#include "net/inside.hpp"
 
 namespace nagaya::domain {
 namespace {
@@ -102,7 +103,9 @@ Result<> send_container(const ContainerStore& store, const Container& container,
     return fail(fmt::format("cannot send container '{}'", container.definition.name), "its root is a whole copy of its image (storage driver vfs)", "containers over overlayfs or fuse-overlayfs move");
   }
   return as_saver(store, container, sent_mark, options.leave_running, [&]() -> Result<> {
-    TRY(stream.send(migrate::Kind::domain, write_arrival({container.definition, options.layers})));
+    const ContainerStatus status = store.status(container);
+    TRY(stream.send(migrate::Kind::domain, write_arrival({.definition = container.definition, .address = status.address,
+                                                          .connections = options.tcp_established, .layers = options.layers})));
     migrate::SourceOptions move;
     move.state_root = container.places.oci;
     move.id = container.definition.name;
@@ -117,6 +120,13 @@ Result<> send_container(const ContainerStore& store, const Container& container,
     move.tcp_established = options.tcp_established;
     move.file_locks = options.file_locks;
     move.progress = options.progress;
+    // Its address answers at one place only.
+    if (stream.answered() && !status.address.empty()) {
+      move.leaving = [&status](bool gone) -> Result<> {
+        TRY_ASSIGN(const host::Fd network, host::Fd::open(fmt::format("/proc/{}/ns/net", status.pid), O_RDONLY));
+        return net::hide_inside(network.get(), gone);
+      };
+    }
     std::error_code error;
     fs::remove_all(move.work, error);  // of a command that was killed
     TRY_ASSIGN(const migrate::Report report, migrate::send_container(stream, move));

@@ -6,6 +6,7 @@
 
 #include "container/spec/parse.hpp"
 #include "domain/container_definition.hpp"
+#include "domain/container_move.hpp"
 #include "domain/container_spec.hpp"
 
 namespace nagaya::domain {
@@ -31,6 +32,25 @@ TEST(ContainerDefinition, IsReadAsItWasWritten) {
   const auto again = ContainerDefinition::from_json(one.to_json());
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(*again, one);
+}
+
+TEST(Arrival, IsReadAsItWasWrittenAndNotOtherwise) {
+  const std::string said = write_arrival({.definition = plain(), .address = "10.77.0.2/24", .connections = true, .layers = {"aa"}});
+  const auto again = read_arrival(said);
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(again->address, "10.77.0.2/24");
+  EXPECT_TRUE(again->connections);
+  EXPECT_THAT(again->layers, ElementsAre("aa"));
+  const auto with = [&](std::string_view old, std::string_view wrong) {
+    std::string text = said;
+    text.replace(text.find(old), old.size(), wrong);
+    const auto read = read_arrival(text);
+    return read ? std::string() : read.error().message();
+  };
+  EXPECT_THAT(with("10.77.0.2", "10.77.0.2.9; rm"), HasSubstr("its address is malformed"));
+  EXPECT_THAT(with("\"10.77.0.2/24\"", "[1]"), HasSubstr("its address is malformed"));
+  EXPECT_THAT(with("\"connections\":true", "\"connections\":7"), HasSubstr("connections"));
+  EXPECT_THAT(with("[\"aa\"]", "[1]"), HasSubstr("layers"));
 }
 
 std::string refused(ContainerDefinition definition) {

@@ -29,6 +29,8 @@ struct SourceOptions {
   u64 small_bytes = 4 << 20; ///< a round that sends less memory is followed by the last
   bool leave_running = false;  ///< only to a stream that nobody answers
   bool tcp_established = false, ext_unix_sk = false, shell_job = false, file_locks = false;
+  /// The other side is about to have it (true): whoever knows it by its address must no longer find it here; or it has not (false).
+  std::function<Result<>(bool gone)> leaving;
   std::function<void(const std::string&)> progress;
 };
 Result<Report> send_container(Stream& stream, const SourceOptions& options);
@@ -45,6 +47,8 @@ struct TargetOptions {
   std::function<Result<>(container::Spec&)> adapt;
   /// When the files are there and before the container is: mounts the root, for one, and may name another configuration.
   std::function<Result<>(container::Spec&)> prepare;
+  /// The source has given it up: it may be found here now. It does not run yet.
+  std::function<Result<>()> committed;
 };
 /// The container runs when this returns, as a child of the caller.
 Result<container::State> receive_container(Stream& stream, const TargetOptions& options);

@@ -93,11 +93,13 @@ class Source {
     note(round, sent);
     TRY(stream_.send(Kind::restore));
     TRY(stream_.expect(Kind::restored));
+    if (options_.leaving) TRY(options_.leaving(true));
     TRY(stream_.send(Kind::commit));
     auto running = stream_.expect(Kind::running);
     report_.standstill_s = seconds_since(frozen_);
     if (running) return {};
     // It told that it failed: then it is ours again. It fell silent: two of it would be worse than one that stands still.
+    if (running.error().code == ECANCELED && options_.leaving) (void)options_.leaving(false);
     if (running.error().code == ECANCELED) return std::unexpected(std::move(running.error()));
     doubt_ = running.error();
     return {};

@@ -96,7 +96,7 @@ class Target {
       if (step != "post-restore") return {};
       TRY(stream_.send(Kind::restored));
       TRY(stream_.expect(Kind::commit));
-      return {};
+      return options_.committed ? options_.committed() : Result<>{};
     };
     TRY_ASSIGN(container::State state, container::restore(restore));
     TRY(stream_.send(Kind::running));

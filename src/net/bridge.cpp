@@ -112,19 +112,28 @@ Result<std::pair<host::Fd, std::string>> make_tap() {
   return std::pair{std::move(tap), std::string(request.ifr_name)};
 }
 
-/// Two cards back to back, one in the container's namespace; they go with it.
-Result<> make_pair(const Network& network, const Lease& lease, int container, const std::string& card) {
-  const std::string mtu = std::to_string(network.effective_mtu());
-  // Part of the address makes the name: the bridge has one card of that address at most.
+/// The host's end of a container's pair of cards. Part of the address makes the name: the bridge has one card of that address at most.
+std::string outer_card(const Lease& lease) {
   const Mac mac = parse_mac(lease.mac).value_or(Mac{});
-  const std::string ours = fmt::format("nyv{:02x}{:02x}{:02x}{:02x}{:02x}", mac[1], mac[2], mac[3], mac[4], mac[5]);
+  return fmt::format("nyv{:02x}{:02x}{:02x}{:02x}{:02x}", mac[1], mac[2], mac[3], mac[4], mac[5]);
+}
+
+CardInside inner_card(const Network& network, const Lease& lease, const std::string& card) {
+  return {.name = card, .mac = parse_mac(lease.mac).value_or(Mac{}), .mtu = network.effective_mtu(), .address = lease.address,
+          .prefix = network.subnet.prefix, .gateway = network.internal ? std::optional<Ip4>() : network.gateway()};
+}
+
+/// Two cards back to back, one in the container's namespace; they go with it.
+Result<> make_pair(const Network& network, const Lease& lease, int container, const std::string& card, bool held) {
+  const std::string mtu = std::to_string(network.effective_mtu());
+  const std::string ours = outer_card(lease);
   if (::if_nametoindex(ours.c_str()) != 0) (void)run_tool("ip", {"link", "del", ours});  // of a container that is just going away
   TRY(run_tool("ip", {"link", "add", ours, "mtu", mtu, "type", "veth", "peer", "name", card, "netns", fmt::format("/proc/{}/fd/{}", ::getpid(), container)}));
   ScopeExit undo([&] { (void)run_tool("ip", {"link", "del", ours}); });
-  TRY(run_tool("ip", {"link", "set", ours, "master", bridge_name(network), "up"}));
-  TRY(configure_inside(container, {.name = card, .mac = mac, .mtu = network.effective_mtu(), .address = lease.address,
-                                   .prefix = network.subnet.prefix,
-                                   .gateway = network.internal ? std::optional<Ip4>() : network.gateway()}));
+  // Held: up, that routes can be set, but on no bridge, and the host does not answer there either.
+  TRY(run_tool("ip", held ? std::vector<std::string>{"link", "set", ours, "arp", "off", "up"}
+                          : std::vector<std::string>{"link", "set", ours, "master", bridge_name(network), "up"}));
+  TRY(configure_inside(container, inner_card(network, lease, card)));
   undo.release();
   return {};
 }
@@ -199,7 +208,7 @@ Result<> bridge_down(const Network& network, const std::string& folder) {
 }
 
 Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, int container,
-                                                const std::string& card) {
+                                                const std::string& card, bool held) {
   TRY_ASSIGN(const host::Fd lock, lock_folder(folder));
   if (::if_nametoindex(bridge_name(network).c_str()) == 0) {
     TRY(bring_up(network, folder));
@@ -210,10 +219,15 @@ Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const st
     std::filesystem::create_directories(folder + "/leases", ignored);
   }
   TRY_ASSIGN(const auto others, living(folder));
-  u32 number = 2;
-  while (std::ranges::any_of(others, [&](const Lease& o) { return o.address == network.subnet.at(number); })) ++number;
-  if (number + 1 >= network.subnet.size()) return fail(fmt::format("network '{}' has no free address", network.name));
-  lease.address = network.subnet.at(number);
+  const auto given = [&](Ip4 address) { return std::ranges::any_of(others, [&](const Lease& o) { return o.address == address; }); };
+  const bool may_have_it = network.subnet.contains(lease.address) && lease.address >= network.subnet.at(2) &&
+                           lease.address < network.subnet.at(network.subnet.size() - 1);
+  if (!may_have_it || given(lease.address)) {
+    u32 number = 2;
+    while (given(network.subnet.at(number))) ++number;
+    if (number + 1 >= network.subnet.size()) return fail(fmt::format("network '{}' has no free address", network.name));
+    lease.address = network.subnet.at(number);
+  }
   for (const Lease& other : others) {
     if (other.mac == lease.mac) return fail(fmt::format("a machine with the address {} is on network '{}' already", lease.mac, network.name));
   }
@@ -224,7 +238,7 @@ Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const st
   }
   host::Fd tap;
   if (container >= 0) {
-    TRY(make_pair(network, lease, container, card));
+    TRY(make_pair(network, lease, container, card, held));
   } else {
     TRY_ASSIGN(auto made, make_tap());
     TRY(run_tool("ip", {"link", "set", made.second, "master", bridge_name(network), "mtu", std::to_string(network.effective_mtu()), "up"}));
@@ -233,17 +247,36 @@ Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const st
   std::string file = lease.mac;
   std::ranges::replace(file, ':', '-');
   const std::string path = folder + "/leases/" + file;
-  TRY_ASSIGN(host::Fd held, host::Fd::open(path, O_RDWR | O_CREAT | O_TRUNC, 0600));
+  TRY_ASSIGN(host::Fd record, host::Fd::open(path, O_RDWR | O_CREAT | O_TRUNC, 0600));
   ScopeExit forget([&] { ::unlink(path.c_str()); });
-  if (::flock(held.get(), LOCK_EX | LOCK_NB) != 0) return fail_errno("cannot lock a lease");
-  TRY(host::write_all(held.get(), lease.to_json()));
+  if (::flock(record.get(), LOCK_EX | LOCK_NB) != 0) return fail_errno("cannot lock a lease");
+  TRY(host::write_all(record.get(), lease.to_json()));
   TRY(refresh(network, folder));
+  host::Fd inside;
+  if (held) {
+    TRY_ASSIGN(inside, host::Fd::duplicate(container));
+  }
   forget.release();
-  return std::make_unique<BridgePort>(network, folder, std::move(lease), std::move(held), std::move(tap), std::move(reserved));
+  auto out = std::make_unique<BridgePort>(network, folder, std::move(lease), std::move(record), std::move(tap), std::move(reserved));
+  if (held) out->hold(std::move(inside), card);
+  return out;
 }
 
 BridgePort::BridgePort(Network network, std::string folder, Lease lease, host::Fd lock, host::Fd tap, std::vector<host::Fd> reserved)
     : network_(std::move(network)), folder_(std::move(folder)), lease_(std::move(lease)), lock_(std::move(lock)), tap_(std::move(tap)), reserved_(std::move(reserved)) {}
+
+void BridgePort::hold(host::Fd container, std::string card) {
+  container_ = std::move(container);
+  card_ = std::move(card);
+}
+
+Result<> BridgePort::open() {
+  if (!container_) return {};
+  TRY(run_tool("ip", {"link", "set", outer_card(lease_), "master", bridge_name(network_)}));
+  TRY(announce_inside(container_.get(), inner_card(network_, lease_, card_)));
+  container_.reset();
+  return {};
+}
 
 BridgePort::~BridgePort() {
   tap_.reset();

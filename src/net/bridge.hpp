@@ -12,10 +12,13 @@ namespace nagaya::net {
 class BridgePort {
  public:
   BridgePort(Network network, std::string folder, Lease lease, host::Fd lock, host::Fd tap, std::vector<host::Fd> reserved);
+  void hold(host::Fd container, std::string card);
   ~BridgePort();
   BridgePort(const BridgePort&) = delete;
   BridgePort& operator=(const BridgePort&) = delete;
   [[nodiscard]] const Lease& lease() const { return lease_; }
+  /// Lets packets pass to and from a container that was `held`, and tells the network where its address is now.
+  Result<> open();
   /// The tap device, opened with IFF_VNET_HDR. It lives as long as its descriptors. None for a container.
   [[nodiscard]] host::Fd& tap() { return tap_; }
 
@@ -24,6 +27,8 @@ class BridgePort {
   std::string folder_;
   Lease lease_;
   host::Fd lock_, tap_;
+  host::Fd container_;  // the network namespace of a container that is held
+  std::string card_;
   std::vector<host::Fd> reserved_;  // the published ports, so that no program of the host takes them
 };
 
@@ -34,8 +39,9 @@ Result<> bridge_up(const Network& network, const std::string& folder);
 /// Removes all of them. Error: machines are on it.
 Result<> bridge_down(const Network& network, const std::string& folder);
 /// Puts a machine on it, or a container: then one end of a pair of cards appears, configured, as `card` in the network namespace of the
-/// container, and there is no tap.
+/// container, and there is no tap. The lease's address, if it has one, is the wished one: it gets it when it is free. `held`: nothing passes
+/// before BridgePort::open.
 Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, int container = -1,
-                                                const std::string& card = {});
+                                                const std::string& card = {}, bool held = false);
 
 }  // namespace nagaya::net

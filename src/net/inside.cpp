@@ -11,6 +11,7 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <net/route.h>
+#include <netinet/if_ether.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -20,6 +21,7 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <memory>
 
 #include "host/passing.hpp"
 #include "net/tool.hpp"
@@ -191,6 +193,50 @@ Result<> bring_up_loopback(int network) {
     const host::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket) return fail_errno("cannot make a socket");
     TRY(bring_up(socket.get(), "lo"));
+    return host::Fd();
+  }));
+  return {};
+}
+
+Result<> announce_inside(int network, const CardInside& card) {
+  if (!card.address) return {};
+  TRY(inside(network, [&]() -> Result<host::Fd> {
+    ether_arp said{};
+    said.ea_hdr = {htons(ARPHRD_ETHER), htons(ETH_P_IP), ETH_ALEN, sizeof(u32), htons(ARPOP_REQUEST)};
+    const u32 address = htonl(card.address->value);
+    std::memcpy(said.arp_sha, card.mac.data(), ETH_ALEN);
+    std::memcpy(said.arp_spa, &address, sizeof address);
+    std::memcpy(said.arp_tpa, &address, sizeof address);
+    sockaddr_ll to{};
+    to.sll_family = AF_PACKET;
+    to.sll_protocol = htons(ETH_P_ARP);
+    to.sll_ifindex = static_cast<int>(::if_nametoindex(card.name.c_str()));
+    to.sll_halen = ETH_ALEN;
+    std::memset(to.sll_addr, 0xff, ETH_ALEN);
+    const host::Fd socket(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket || ::sendto(socket.get(), &said, sizeof said, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0) {
+      return fail_errno(fmt::format("cannot announce the address of '{}'", card.name));
+    }
+    return host::Fd();
+  }));
+  return {};
+}
+
+Result<> hide_inside(int network, bool hidden) {
+  TRY(inside(network, [&]() -> Result<host::Fd> {
+    const host::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket) return fail_errno("cannot make a socket");
+    using Cards = struct if_nameindex;
+    const std::unique_ptr<Cards, void (*)(Cards*)> cards(::if_nameindex(), [](Cards* list) {
+      if (list != nullptr) ::if_freenameindex(list);
+    });
+    for (const Cards* card = cards.get(); card != nullptr && card->if_index != 0; ++card) {
+      ifreq request = request_for(card->if_name);
+      if (::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) return fail_errno(fmt::format("cannot ask card '{}'", card->if_name));
+      if ((request.ifr_flags & IFF_LOOPBACK) != 0) continue;
+      request.ifr_flags = static_cast<short>(hidden ? request.ifr_flags | IFF_NOARP : request.ifr_flags & ~IFF_NOARP);
+      if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) return fail_errno(fmt::format("cannot set up card '{}'", card->if_name));
+    }
     return host::Fd();
   }));
   return {};

@@ -28,5 +28,9 @@ Result<host::Fd> make_tap_inside(int network, const CardInside& card);
 Result<> bring_up_loopback(int network);
 /// Address, size, route and state of a card that is there; loopback is brought up, too.
 Result<> configure_inside(int network, const CardInside& card);
+/// Tells everybody on the card's network that its address is here now (a gratuitous ARP, RFC 5227 section 3).
+Result<> announce_inside(int network, const CardInside& card);
+/// No card there answers for its address any more, or all do again: who moves away is not found by two at once. Packets still pass.
+Result<> hide_inside(int network, bool hidden);
 
 }  // namespace nagaya::net

@@ -143,8 +143,9 @@ Result<Joined> join(const NetworkStore& store, const JoinRequest& request, const
     case Driver::bridge: {
       TRY_ASSIGN(const std::string folder, store.runtime_folder(request.network.name));
       Joined out{.mtu = request.network.effective_mtu()};
-      TRY_ASSIGN(out.bridge_port, bridge_join(request.network, folder, {.mac = request.mac, .name = request.name, .publish = request.publish},
-                                              request.container, request.card));
+      TRY_ASSIGN(out.bridge_port, bridge_join(request.network, folder,
+                                              {.mac = request.mac, .address = request.address, .name = request.name, .publish = request.publish},
+                                              request.container, request.card, request.held));
       out.link = std::move(out.bridge_port->tap());
       out.address = fmt::format("{}/{}", out.bridge_port->lease().address.text(), request.network.subnet.prefix);
       out.gateway = request.network.gateway().text();

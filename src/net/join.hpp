@@ -20,6 +20,8 @@ struct JoinRequest {
   /// A container: the card appears, configured, in this network namespace; -1: a machine.
   int container = -1;
   std::string card = "eth0";  ///< its name there
+  Ip4 address{};              ///< wished; 0: any
+  bool held = false;          ///< on a bridge: nothing passes before BridgePort::open
 };
 
 /// A card's place on a network, held by whoever started the machine until it has ended.
