@@ -116,7 +116,7 @@ std::vector<std::vector<u8>> nagaya::fuzz::seeds() {
   container.image_name = "debian";
   container.created = "2026-01-02T03:04:05Z";
   std::vector<u8> all;
-  put(all, migrate::Kind::domain, bytes_of(domain::write_arrival({container, {std::string(64, 'c')}})));
+  put(all, migrate::Kind::domain, bytes_of(domain::write_arrival({.definition = container, .address = "10.89.0.2/24", .layers = {std::string(64, 'c')}})));
   put(all, migrate::Kind::definition, bytes_of(migrate::write_definition({.id = "web", .config = "{}", .chained = true})));
   put_round(all, 1, false);
   put_round(all, 2, true);

@@ -64,7 +64,7 @@ set_tests_properties(system.network_bridge PROPERTIES LABELS "guest;slow" TIMEOU
 add_test(NAME system.containers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/containers $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} ${NAGAYA_DEBIAN_GUESTS}/state)
 set_tests_properties(system.containers PROPERTIES LABELS "guest;slow" TIMEOUT 600 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED "debian;whole_debian")
 # A container's TCP connections move with it, between two network namespaces; 77: this host or user cannot.
-add_test(NAME system.container_move COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/container_move $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS})
+add_test(NAME system.container_move COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/container_move $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} $<TARGET_FILE:oci_worker>)
 set_tests_properties(system.container_move PROPERTIES LABELS "guest;slow" TIMEOUT 300 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
 # Containers of a user without rights; 77: this host cannot.
 add_test(NAME system.rootless COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rootless $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS})

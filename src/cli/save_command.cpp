@@ -168,6 +168,7 @@ Result<int> run_migrate(const Parsed& options) {
   }
   SaveOptions how = save_options(options, container);
   TRY_ASSIGN(how.rounds, rounds_of(options));
+  how.lazy = options.has("lazy");
   host::ignore_sigpipe();
   TRY_ASSIGN(auto out, host::Fd::pipe());
   TRY_ASSIGN(auto in, host::Fd::pipe());
@@ -238,6 +239,7 @@ CommandSpec migrate_command() {
                   .examples = {{"nagaya migrate web root@other", "by ssh; it stands still for a moment only, and goes on there"},
                                {"nagaya migrate web --through 'NAGAYA_STATE_DIR=/other nagaya receive'", "over the standard streams of any command"}},
                   .options = {{"--through", "COMMAND", "a command whose standard streams lead to 'nagaya receive'"},
+                              {"--lazy", "", "it runs there at once, and its memory follows (post-copy)"},
                               {"--rounds", "N", "how often memory is sent before it stands still, at most (default: 5, the last included)"}},
                   .run = run_migrate};
   const auto more = how_to_save();

@@ -154,6 +154,10 @@ class Monitor {
       }
       exit_code = wait_end();
       clear_run();
+      if (memory_lost_) {
+        fail_with({"the container's memory did not arrive wholly", "the move ended in the middle", "it goes on at its source, if that one lives; a start here begins anew"});
+        return exit_code;
+      }
       if (!again(exit_code)) return exit_code;
       pause_ms = monotonic_ns() - began > settled_ns ? first_pause_ms : std::min(pause_ms * 2, longest_pause_ms);
       status_.restarts += 1;
@@ -309,6 +313,7 @@ class Monitor {
       TRY_ASSIGN(spec, spec_of_start());
       return {};
     };
+    target.fetcher = &fetcher_;
     target.committed = [this] { return open_networks(networks_); };
     std::error_code error;
     std::filesystem::remove_all(target.work, error);
@@ -383,6 +388,9 @@ class Monitor {
     hub_->drain();
     const int code = *ended_;
     ended_.reset();
+    // What it ended of, if its memory was still on its way.
+    constexpr int fetcher_patience_ms = 10'000;
+    wait_for([this] { return fetcher_ == 0; }, fetcher_patience_ms);
     // A command that saves it ends it, and says so when it is done.
     constexpr int step_ms = 10;
     while (code == 128 + SIGKILL) {
@@ -413,6 +421,11 @@ class Monitor {
     for (int status = 0; const pid_t child = ::waitpid(-1, &status, WNOHANG);) {
       if (child < 0) break;
       views_.reaped(child);
+      if (child == fetcher_) {
+        fetcher_ = 0;
+        memory_lost_ = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+        continue;
+      }
       if (child == pid_) ended_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     }
   }
@@ -485,6 +498,8 @@ class Monitor {
   pid_t pid_ = 0;
   std::optional<int> ended_;
   Taken taken_ = Taken::no;
+  pid_t fetcher_ = 0;  ///< memory still comes
+  bool memory_lost_ = false;
   bool go_ = false, stopping_ = false, failure_ = false, kept_ = false, was_attached_ = false;
 };
 

@@ -119,6 +119,7 @@ Result<> send_container(const ContainerStore& store, const Container& container,
     move.leave_running = options.leave_running;
     move.tcp_established = options.tcp_established;
     move.file_locks = options.file_locks;
+    move.lazy = options.lazy;
     move.progress = options.progress;
     // Its address answers at one place only.
     if (stream.answered() && !status.address.empty()) {

@@ -16,6 +16,7 @@ struct SaveOptions {
   bool leave_running = false;
   bool tcp_established = false;  ///< connections are saved, too; else they are an error
   bool file_locks = false;
+  bool lazy = false;             ///< of a move: it runs there at once, and its memory follows
   unsigned rounds = 5;           ///< of a move: the last one included
   std::vector<std::string> layers{};  ///< of a stream: SHA-256 of its image's layers
   std::function<void(const std::string&)> progress;

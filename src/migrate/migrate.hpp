@@ -29,6 +29,7 @@ struct SourceOptions {
   u64 small_bytes = 4 << 20; ///< a round that sends less memory is followed by the last
   bool leave_running = false;  ///< only to a stream that nobody answers
   bool tcp_established = false, ext_unix_sk = false, shell_job = false, file_locks = false;
+  bool lazy = false;         ///< post-copy: it runs at the other side at once, and its memory follows. No rounds; not with connections
   /// The other side is about to have it (true): whoever knows it by its address must no longer find it here; or it has not (false).
   std::function<Result<>(bool gone)> leaving;
   std::function<void(const std::string&)> progress;
@@ -49,6 +50,8 @@ struct TargetOptions {
   std::function<Result<>(container::Spec&)> prepare;
   /// The source has given it up: it may be found here now. It does not run yet.
   std::function<Result<>()> committed;
+  /// Set when memory still comes: a child of the caller, whose status is 0 when all is there. Else it has ended the container.
+  pid_t* fetcher = nullptr;
 };
 /// The container runs when this returns, as a child of the caller.
 Result<container::State> receive_container(Stream& stream, const TargetOptions& options);

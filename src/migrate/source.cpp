@@ -1,17 +1,21 @@
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <optional>
+#include <thread>
 
 #include "base/scope.hpp"
 #include "container/checkpoint/checkpoint.hpp"
 #include "container/checkpoint/criu.hpp"
+#include "container/checkpoint/lazy_pages.hpp"
 #include "migrate/definition.hpp"
 #include "migrate/greeting.hpp"
 #include "migrate/images.hpp"
+#include "migrate/lazy.hpp"
 #include "migrate/migrate.hpp"
 #include "migrate/tree.hpp"
 
@@ -30,7 +34,7 @@ class Source {
   Result<Report> run(const container::criu::Features& features) {
     chained_ = features.memory_tracking;
     TRY(send_trees());
-    for (u32 round = 1; round < options_.rounds; ++round) {
+    for (u32 round = 1; round < options_.rounds && !options_.lazy; ++round) {
       TRY(dump(round, false));
       TRY_ASSIGN(const u64 sent, images_.send(stream_, folder(round), round));
       note(round, sent);
@@ -83,18 +87,59 @@ class Source {
         return step == "post-dump" ? hand_over(round) : Result<>{};
       };
     }
-    return container::checkpoint(dump);
+    if (!last || !options_.lazy) return container::checkpoint(dump);
+    return dump_lazily(dump, round);
+  }
+
+  /// Its memory is served while CRIU's dump still holds it, from another thread: CRIU's own conversation goes on in this one.
+  Result<> dump_lazily(container::CheckpointOptions& dump, u32 round) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("cannot make a socket");
+    host::Fd ours(ends[0]), theirs(ends[1]);
+    Result<> served;
+    std::thread server;
+    dump.lazy_pages = true;
+    dump.page_socket = theirs.get();
+    dump.at_step = [&](std::string_view step) -> Result<> {
+      if (step == "pre-dump") frozen_ = Clock::now();
+      if (step == "post-dump") {
+        TRY(send_last(round));
+      } else if (step == "status-ready") {
+        theirs.reset();  // CRIU has it
+        server = std::thread([&] {
+          served = serve_lazily(stream_, std::move(ours), {.restored = [this] { return commit(); }, .running = [this] { report_.standstill_s = seconds_since(frozen_); }});
+        });
+      }
+      return {};
+    };
+    auto done = container::checkpoint(dump);
+    ours.reset();
+    const bool server_began = server.joinable();
+    if (server_began) server.join();
+    if (done && served) return {};
+    if (!done && options_.leaving) (void)options_.leaving(false);
+    // What stopped the serving made CRIU fail, not the other way round.
+    if (done || !server_began || served) return done;
+    return std::unexpected(std::move(served.error()).within("the move ended before all memory was there, and the container goes on here"));
+  }
+
+  Result<> commit() {
+    if (options_.leaving) TRY(options_.leaving(true));
+    return stream_.send(Kind::commit);
+  }
+
+  Result<> send_last(u32 round) {
+    TRY(send_trees());
+    TRY_ASSIGN(const u64 sent, images_.send(stream_, folder(round), round));
+    note(round, sent);
+    return stream_.send(Kind::restore);
   }
 
   /// The container stands still and is saved. An error lets it go on here.
   Result<> hand_over(u32 round) {
-    TRY(send_trees());
-    TRY_ASSIGN(const u64 sent, images_.send(stream_, folder(round), round));
-    note(round, sent);
-    TRY(stream_.send(Kind::restore));
+    TRY(send_last(round));
     TRY(stream_.expect(Kind::restored));
-    if (options_.leaving) TRY(options_.leaving(true));
-    TRY(stream_.send(Kind::commit));
+    TRY(commit());
     auto running = stream_.expect(Kind::running);
     report_.standstill_s = seconds_since(frozen_);
     if (running) return {};
@@ -122,9 +167,14 @@ Result<Report> send_container(Stream& stream, const SourceOptions& options) {
   if (state.status != container::Status::running) {
     return fail("cannot move container '" + options.id + "'", "it is " + std::string(container::status_name(state.status)) + ", not running");
   }
+  if (options.lazy && !stream.answered()) return fail("a file cannot send memory later");
+  if (options.lazy && options.tcp_established) {
+    return fail("a move with lazy pages takes no connections along", "CRIU would not unlock them here if it failed in the middle", "leave out one of both");
+  }
   if (options.leave_running && stream.answered()) return fail("a container that moves cannot stay");
   TRY_ASSIGN(const container::criu::Program program, container::criu::find_program());
   TRY_ASSIGN(const container::criu::Features features, container::criu::ask_features(program));
+  if (options.lazy) TRY(container::can_serve_lazy_pages(program));
   Definition definition;
   definition.id = options.id;
   TRY_ASSIGN(definition.config, container::configuration(options.state_root, options.id));
@@ -133,6 +183,7 @@ Result<Report> send_container(Stream& stream, const SourceOptions& options) {
   definition.ext_unix_sk = options.ext_unix_sk;
   definition.shell_job = options.shell_job;
   definition.file_locks = options.file_locks;
+  definition.lazy = options.lazy;
 
   std::error_code ignored;
   if (std::filesystem::exists(options.work, ignored)) return fail("folder '" + options.work + "' is there already", "", "name one for the images that is not");

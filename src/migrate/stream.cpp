@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t header_size = 8;
 
-bool known(u32 kind) { return kind == static_cast<u32>(Kind::hello) || (kind >= 1 && kind <= static_cast<u32>(Kind::domain)); }
+bool known(u32 kind) { return kind == static_cast<u32>(Kind::hello) || (kind >= 1 && kind <= static_cast<u32>(Kind::lazy_ack)); }
 
 u64 little(std::span<const u8> bytes) {
   u64 value = 0;

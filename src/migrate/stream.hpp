@@ -13,7 +13,7 @@
 
 namespace nagaya::migrate {
 
-inline constexpr u32 stream_version = 2;
+inline constexpr u32 stream_version = 3;
 inline constexpr u32 frame_limit = 1u << 20;
 
 enum class Kind : u32 {
@@ -34,6 +34,9 @@ enum class Kind : u32 {
   restored = 14,       ///< target: it waits
   commit = 15,         ///< source: it is yours, let it run
   running = 16,        ///< target: it runs
+  pages = 18,          ///< memory that follows, and what is asked for it (CRIU's own words)
+  lazy_end = 19,       ///< target: all memory is there
+  lazy_ack = 20,       ///< source: then it is yours alone
   domain = 17,         ///< before all others: the named container it is (domain/container_move.hpp)
 };
 

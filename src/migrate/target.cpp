@@ -8,11 +8,13 @@
 #include "base/scope.hpp"
 #include "container/checkpoint/checkpoint.hpp"
 #include "container/checkpoint/criu.hpp"
+#include "container/checkpoint/lazy_pages.hpp"
 #include "container/spec/parse.hpp"
 #include "host/fd.hpp"
 #include "migrate/definition.hpp"
 #include "migrate/greeting.hpp"
 #include "migrate/images.hpp"
+#include "migrate/lazy.hpp"
 #include "migrate/migrate.hpp"
 #include "migrate/tree.hpp"
 
@@ -30,6 +32,8 @@ class Target {
     TRY(greet(stream_, program, true));
     TRY_ASSIGN(const Frame told, stream_.expect(Kind::definition));
     TRY_ASSIGN(definition_, parse_definition(told.text()));
+    if (definition_.lazy) TRY(container::can_fetch_lazy_pages(program));
+    program_ = program;
     TRY_ASSIGN(spec_, container::parse_spec(definition_.config));
     const std::vector<std::string> trees = options_.trees.empty() ? std::vector{options_.bundle + "/rootfs"} : options_.trees;
     std::error_code code;
@@ -80,31 +84,47 @@ class Target {
     const std::string text = container::write_spec(spec_);
     TRY(host::replace_file(options_.bundle + "/config.json", std::span(reinterpret_cast<const u8*>(text.data()), text.size())));
     container::RestoreOptions restore;
+    const std::string id = options_.id.empty() ? definition_.id : options_.id;
+    Fetcher fetcher;
+    if (definition_.lazy) {
+      if (options_.fetcher == nullptr) return fail("memory cannot follow here");
+      TRY_ASSIGN(fetcher, fetch_lazily(stream_, program_, last_, options_.state_root, id));
+      *options_.fetcher = fetcher.pid;
+      restore.lazy_pages = true;
+    }
+    Stream inner(fetcher.inner.get(), fetcher.inner.get());
+    Stream& said = definition_.lazy ? inner : stream_;
     restore.image_path = last_;
     restore.tcp_established = definition_.tcp_established;
     restore.ext_unix_sk = definition_.ext_unix_sk;
     restore.shell_job = definition_.shell_job;
     restore.file_locks = definition_.file_locks;
     restore.create.state_root = options_.state_root;
-    restore.create.id = options_.id.empty() ? definition_.id : options_.id;
+    restore.create.id = id;
     restore.create.bundle = options_.bundle;
     restore.create.console_socket = options_.console_socket;
     restore.create.console_connection = options_.console_connection;
     restore.create.pid_file = options_.pid_file;
     restore.create.spec = spec_;
-    restore.at_step = [this](std::string_view step) -> Result<> {
+    restore.at_step = [this, &said](std::string_view step) -> Result<> {
       if (step != "post-restore") return {};
-      TRY(stream_.send(Kind::restored));
-      TRY(stream_.expect(Kind::commit));
+      TRY(said.send(Kind::restored));
+      TRY(said.expect(Kind::commit));
       return options_.committed ? options_.committed() : Result<>{};
     };
-    TRY_ASSIGN(container::State state, container::restore(restore));
-    TRY(stream_.send(Kind::running));
+    auto state = container::restore(restore);
+    if (state) TRY(said.send(Kind::running));
+    if (!state && definition_.lazy) {
+      // The stream is the other process's: it tells the source.
+      if (state.error().code != ECANCELED) (void)inner.send(Kind::failed, std::string_view(state.error().message()).substr(0, 4096));
+      state.error().code = ECANCELED;
+    }
     return state;
   }
 
   Stream& stream_;
   const TargetOptions& options_;
+  container::criu::Program program_;
   Definition definition_;
   container::Spec spec_;
   std::string last_;

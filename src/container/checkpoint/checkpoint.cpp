@@ -7,6 +7,7 @@
 
 #include "container/checkpoint/criu.hpp"
 #include "container/checkpoint/externals.hpp"
+#include "container/checkpoint/lazy_pages.hpp"
 #include "container/checkpoint/places.hpp"
 #include "container/folder.hpp"
 #include "container/spec/parse.hpp"
@@ -71,9 +72,7 @@ Result<> checkpoint(const CheckpointOptions& options) {
         return fail("dumps that build on each other are not possible here",
                     "this kernel does not mark written pages (it was built without CONFIG_MEM_SOFT_DIRTY)", "checkpoint without a pre-dump");
       }
-      if (options.lazy_pages && !features.lazy_pages) {
-        return fail("lazy pages are not possible here", "this kernel's userfaultfd tells nothing of other processes (CONFIG_USERFAULTFD)");
-      }
+      if (options.lazy_pages) TRY(can_serve_lazy_pages(program));
     }
 
     criu::Call call;
@@ -92,6 +91,15 @@ Result<> checkpoint(const CheckpointOptions& options) {
     if (!options.page_server.empty()) {
       TRY_ASSIGN(const criu::WireWriter server, page_server(options.page_server));
       out.message(option::page_server, server);
+    }
+    host::Fd configuration;
+    if (options.page_socket >= 0) {
+      // Only its configuration can name a socket when pages are lazy.
+      constexpr int configuration_fd = 19, page_fd = 20;
+      TRY_ASSIGN(configuration, host::Fd::memfd("criu.conf", 0));
+      TRY(host::write_all(configuration.get(), "ps-socket " + std::to_string(page_fd) + "\n"));
+      out.text(option::config_file, "/proc/self/fd/" + std::to_string(configuration_fd));
+      call.inherit = {{configuration.get(), configuration_fd}, {options.page_socket, page_fd}};
     }
     if (!record.cgroup_saved.empty()) {
       TRY_ASSIGN(const cgroup::Layout layout, cgroup::read_layout());

@@ -37,6 +37,7 @@ struct CheckpointOptions : CriuOptions {
   std::string state_root, id;
   std::string parent_path;  ///< of the dump before, as seen from image_path
   std::string page_server;  ///< "ADDRESS:PORT": pages go there; with lazy_pages we listen there
+  int page_socket = -1;     ///< with lazy_pages: they go over this socket, and no address is listened to
   int status_fd = -1;       ///< gets a zero byte when lazy pages can be fetched
   bool leave_running = false;
   bool pre_dump = false;    ///< memory only; the container goes on
