@@ -150,6 +150,12 @@ std::vector<OptionSpec> container_options() {
       {"--cidfile", "FILE", "write the container's id to FILE, which must not be there", Completes::file},
       {"--stop-signal", "SIGNAL", "what 'nagaya stop' sends (default: the image's, else TERM)"},
       {"--stop-timeout", "SECONDS", "how long it may take then (default: 10)"},
+      {"--health-cmd", "COMMAND", "ask it from time to time whether it is well: a command for its shell, which ends with 0 (default: the image's)"},
+      {"--health-interval", "TIME", "how often, such as 1m30s (default: 30s)"},
+      {"--health-timeout", "TIME", "an answer that takes longer is a failure (default: 30s)"},
+      {"--health-retries", "N", "so many failures in a row make it unhealthy (default: 3)"},
+      {"--health-start-period", "TIME", "failures do not count so long after its start (default: 0s)"},
+      {"--no-healthcheck", "", "do not ask, whatever the image says"},
       {"-P,--publish-all", "", "publish all ports the image names, each on a free port of the host"},
       {"--add-host", "NAME:ADDRESS", "a line of its /etc/hosts", Completes::nothing, {}, true, true},
       {"--dns", "ADDRESS", "a name server instead of the network's", Completes::nothing, {}, true, true},
@@ -239,6 +245,21 @@ Result<> other_limits_from_options(const Parsed& options, DomainLimits& limits) 
   return limits.validate();
 }
 
+Result<> take_health(const Parsed& options, image::HealthCheck& out) {
+  if (options.has("health-cmd")) out.test = {"CMD-SHELL", options.last("health-cmd")};
+  if (options.has("no-healthcheck")) {
+    if (!out.test.empty()) return fail("--no-healthcheck", "--health-cmd names one", "leave one of them out");
+    out.test = {"NONE"};
+  }
+  for (const auto& [key, value] : {std::pair{"health-interval", &out.interval_ms}, {"health-timeout", &out.timeout_ms}, {"health-start-period", &out.start_period_ms}}) {
+    if (!options.has(key)) continue;
+    auto time = parse_duration_ms(options.last(key));
+    if (!time) return std::unexpected(std::move(time.error()).within(fmt::format("--{}", key)));
+    *value = *time;
+  }
+  return take_number(options, "health-retries", out.retries);
+}
+
 Result<ContainerDefinition> definition_from_options(const Parsed& options) {
   ContainerDefinition out;
   const std::vector<std::string>& words = options.all("IMAGE");
@@ -261,6 +282,7 @@ Result<ContainerDefinition> definition_from_options(const Parsed& options) {
   TRY(take_labels(options, out));
   out.stop_signal = options.last("stop-signal");
   TRY(take_number(options, "stop-timeout", out.stop_timeout));
+  TRY(take_health(options, out.health));
   if (options.has("restart")) {
     TRY_ASSIGN(out.restart, domain::RestartPolicy::parse(options.last("restart")));
     if (out.remove && out.restart.when != domain::RestartPolicy::When::no) return fail("--rm and --restart", "what is removed when it ends cannot be started again", "leave one of them out");

@@ -35,10 +35,11 @@ void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), s
 
 OptionSpec format_option() { return {"-f,--output", "FORMAT", "table, json, yaml or csv (default: table)", Completes::words, table_formats()}; }
 
-/// "running", "paused", "exited (3)", "failed", "created"
+/// "running", "running (healthy)", "paused", "exited (3)", "failed", "created"
 std::string state_of(const DomainStore& store, const Container& container) {
   const domain::ContainerStatus status = store.containers().status(container);
-  if (status.phase == Phase::running) return domain::container_paused(container) ? "paused" : "running";
+  if (status.phase == Phase::running && domain::container_paused(container)) return "paused";
+  if (status.phase == Phase::running) return status.health.empty() ? "running" : fmt::format("running ({})", status.health);
   if (status.phase == Phase::exited) return fmt::format("exited ({})", status.exit_code);
   return std::string(domain::phase_name(status.phase));
 }

@@ -12,6 +12,9 @@ namespace nagaya::cli {
 /// powers of 1000; a bare number is bytes. Case does not matter. Errors say what is wrong with `text`.
 [[nodiscard]] Result<u64> parse_size(std::string_view text);
 
+/// Milliseconds of "30s", "1m30s", "500ms" or "2h"; each unit once, the larger first.
+[[nodiscard]] Result<u64> parse_duration_ms(std::string_view text);
+
 /// The shortest exact spelling: "512M", "3G", "1000".
 [[nodiscard]] std::string format_size(u64 bytes);
 

@@ -34,6 +34,14 @@ TEST(Sizes, FormatIsExactAndReadsBack) {
   for (u64 bytes : {u64{0}, u64{1}, 1536 * MiB, 3 * KiB, ~u64{0}}) EXPECT_EQ(parse_size(format_size(bytes)), bytes);
 }
 
+TEST(Sizes, ReadsTimes) {
+  EXPECT_EQ(parse_duration_ms("30s"), 30'000u);
+  EXPECT_EQ(parse_duration_ms("1m30s"), 90'000u);
+  EXPECT_EQ(parse_duration_ms("500ms"), 500u);
+  EXPECT_EQ(parse_duration_ms("1h0m1s1ms"), 3'601'001u);
+  for (const char* text : {"", "30", "s", "-1s", "1s1m", "1s2s", "1.5s", "1d", "9999999999s", "1 s"}) EXPECT_FALSE(parse_duration_ms(text)) << text;
+}
+
 TEST(Sizes, TimesInUtc) {
   EXPECT_EQ(format_time(0), "1970-01-01T00:00:00Z");
   EXPECT_EQ(format_time(1'767'225'599), "2025-12-31T23:59:59Z");

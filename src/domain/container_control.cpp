@@ -147,6 +147,7 @@ Result<int> exec_in_container(const ContainerStore& store, const Container& cont
   options.id = container.definition.name;
   options.process = spec.process.value_or(container::Process{});
   options.detach = request.detach;
+  options.pid_file = request.pid_file;
   auto& process = options.process;
   process.args = request.command;
   process.terminal = request.terminal;

@@ -31,6 +31,7 @@ struct ExecRequest {
   std::vector<std::string> command, env{};
   std::string user{}, workdir{};
   bool terminal = false, detach = false, privileged = false;
+  std::string pid_file{};
 };
 /// One more program inside, with our standard streams; its exit status.
 [[nodiscard]] Result<int> exec_in_container(const ContainerStore& store, const Container& container, const image::OciConfig& image, const ExecRequest& request);

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "domain/container_health.hpp"
 #include "domain/container_join.hpp"
 #include "domain/container_storage.hpp"
 #include "domain/limits_fields.hpp"
@@ -58,6 +59,11 @@ void members(Archive& a, D& d) {
   a.text("stop_signal", d.stop_signal);
   a.number("stop_timeout", d.stop_timeout);
   a.restart("restart", d.restart);
+  a.texts("health_test", d.health.test);
+  a.number("health_interval_ms", d.health.interval_ms);
+  a.number("health_timeout_ms", d.health.timeout_ms);
+  a.number("health_start_period_ms", d.health.start_period_ms);
+  a.number("health_retries", d.health.retries);
   a.flag("remove", d.remove);
   a.flag("autostart", d.autostart);
   a.number("memory", d.limits.memory);
@@ -271,6 +277,8 @@ Result<> ContainerDefinition::validate() const {
   }
   if (!cgroupns.empty() && cgroupns != "host" && cgroupns != "private") return fail(fmt::format("cgroupns namespace '{}'", cgroupns), "it is host or private");
   TRY(check_joined_networks(*this));
+  TRY(check_words("health check", health.test));
+  TRY(validate_health(health));
   if (!userns.empty() && userns != "host" && userns != "auto") return fail(fmt::format("user namespace '{}'", userns), "it is host or auto");
   if (!storage_driver.empty() && !is_storage_driver(storage_driver)) return fail(fmt::format("storage driver '{}'", storage_driver), "it is overlay, fuse-overlayfs or vfs");
   if (remove && restart.when != RestartPolicy::When::no) return fail("a container that is removed at its end", "it cannot be restarted, too");

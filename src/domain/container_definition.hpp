@@ -8,6 +8,7 @@
 
 #include "base/result.hpp"
 #include "base/types.hpp"
+#include "image/health.hpp"
 
 namespace nagaya::domain {
 
@@ -63,6 +64,7 @@ struct ContainerDefinition {
   std::string stop_signal{};
   unsigned stop_timeout = 10;  ///< seconds
   RestartPolicy restart{};
+  image::HealthCheck health{};  ///< what is not said is as the image says
   bool remove = false;     ///< it goes away when it has ended
   bool autostart = false;
 

@@ -25,6 +25,7 @@
 #include "container/id_map.hpp"
 #include "container/root/kernel_mounts.hpp"
 #include "domain/console_hub.hpp"
+#include "domain/container_health.hpp"
 #include "domain/container_join.hpp"
 #include "domain/container_move.hpp"
 #include "domain/container_networks.hpp"
@@ -230,9 +231,22 @@ class Monitor {
     status_.pid = pid_;
     status_.started = now_utc();
     status_.address = networks_.address;
+    begin_health();
     TRY(store_.write_status(container_, status_));
     if (first) report("");
     return {};
+  }
+
+  /// From now on it is asked whether it is well. That it cannot be is no reason not to run it.
+  void begin_health() {
+    const auto check = health_check_of(definition(), start_.image);
+    if (!check) return;
+    health_ = std::make_unique<ContainerHealth>(*loop_, store_, container_, start_.image, *check, [this] {
+      health_->tell(status_);
+      if (auto done = store_.write_status(container_, status_); !done) log::warning("{}", done.error().message());
+    });
+    if (auto begun = health_->begin(); !begun) log::warning("health check: {}", begun.error().message());
+    health_->tell(status_);
   }
 
   [[nodiscard]] container::CreateOptions create_options() const {
@@ -388,6 +402,8 @@ class Monitor {
     hub_->drain();
     const int code = *ended_;
     ended_.reset();
+    health_.reset();
+    status_.health.clear();
     // What it ended of, if its memory was still on its way.
     constexpr int fetcher_patience_ms = 10'000;
     wait_for([this] { return fetcher_ == 0; }, fetcher_patience_ms);
@@ -426,6 +442,7 @@ class Monitor {
         memory_lost_ = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
         continue;
       }
+      if (health_ && health_->reaped(child, WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status))) continue;
       if (child == pid_) ended_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     }
   }
@@ -493,6 +510,7 @@ class Monitor {
   std::unique_ptr<ConsoleHub> hub_;
   ContainerNetworks networks_;
   ContainerViews views_;
+  std::unique_ptr<ContainerHealth> health_;
   host::Fd network_namespace_;
   JoinedSpaces joined_;
   pid_t pid_ = 0;

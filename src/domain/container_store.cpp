@@ -60,6 +60,11 @@ std::string ContainerStatus::to_json() const {
   nlohmann::ordered_json out = {{"phase", phase_name(phase)}, {"monitor", monitor}, {"pid", pid}, {"started", started},
                                 {"finished", finished}, {"exit_code", exit_code}, {"oom_killed", oom_killed}, {"restarts", restarts},
                                 {"reason", reason}, {"address", address}};
+  if (!health.empty()) {
+    out["health"] = health;
+    out["health_failures"] = health_failures;
+    out["health_output"] = health_output;
+  }
   return proto::print(out, 2) + "\n";
 }
 
@@ -78,6 +83,9 @@ Result<ContainerStatus> ContainerStatus::from_json(std::string_view text) {
   fields.number("restarts", out.restarts);
   fields.text("reason", out.reason);
   fields.text("address", out.address);
+  fields.text("health", out.health);
+  fields.number("health_failures", out.health_failures);
+  fields.text("health_output", out.health_output);
   TRY(fields.finish());
   const auto known = std::ranges::find(phases, phase);
   if (known == phases.end()) return fail("status", fmt::format("unknown phase '{}'", phase));

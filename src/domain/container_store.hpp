@@ -42,6 +42,9 @@ struct ContainerStatus {
   unsigned restarts = 0;
   std::string reason{};   ///< why it failed
   std::string address{};  ///< "10.89.0.2/24"
+  std::string health{};   ///< "starting", "healthy", "unhealthy"; empty: it is not asked
+  u64 health_failures = 0;      ///< in a row
+  std::string health_output{};  ///< what the last check said, cut
   bool operator==(const ContainerStatus&) const = default;
   /// A process descriptor of the monitor, to wait for or to join its namespaces; empty when it has ended.
   [[nodiscard]] host::Fd monitor_process() const;

@@ -6,6 +6,7 @@
 
 #include "container/spec/parse.hpp"
 #include "domain/container_definition.hpp"
+#include "domain/container_health.hpp"
 #include "domain/container_move.hpp"
 #include "domain/container_spec.hpp"
 
@@ -32,6 +33,59 @@ TEST(ContainerDefinition, IsReadAsItWasWritten) {
   const auto again = ContainerDefinition::from_json(one.to_json());
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(*again, one);
+}
+
+TEST(Health, WhoeverMakesItHasTheLastWord) {
+  ContainerDefinition definition = plain();
+  image::OciConfig image;
+  EXPECT_FALSE(health_check_of(definition, image));
+  image.health = {.test = {"CMD", "/check", "it"}, .interval_ms = 5, .retries = 7};
+  auto check = health_check_of(definition, image);
+  ASSERT_TRUE(check);
+  EXPECT_THAT(health_command(*check), ElementsAre("/check", "it"));
+  EXPECT_EQ(check->interval_ms, 5u);
+  EXPECT_EQ(check->timeout_ms, 30'000u);
+  EXPECT_EQ(check->retries, 7u);
+  definition.health = {.test = {"CMD-SHELL", "a b"}, .retries = 2};
+  check = health_check_of(definition, image);
+  ASSERT_TRUE(check);
+  EXPECT_THAT(health_command(*check), ElementsAre("/bin/sh", "-c", "a b"));
+  EXPECT_EQ(check->interval_ms, 5u);
+  EXPECT_EQ(check->retries, 2u);
+  const auto again = ContainerDefinition::from_json(definition.to_json());
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(again->health, definition.health);
+  definition.health = {.test = {"NONE"}};
+  EXPECT_FALSE(health_check_of(definition, image));
+  // An image may say what it likes: nonsense is not run.
+  image.health = {.test = {"CMD-SHELL"}};
+  EXPECT_FALSE(health_check_of(plain(), image));
+  definition.health = {.test = {"CMD"}};
+  EXPECT_FALSE(definition.validate());
+}
+
+TEST(Health, FailuresInARowCount) {
+  using State = HealthCount::State;
+  HealthCount count({.test = {"CMD", "x"}, .start_period_ms = 100, .retries = 2});
+  count.answer(false, 50);
+  count.answer(false, 99);
+  EXPECT_EQ(count.failures(), 0u);
+  EXPECT_EQ(count.state(), State::starting);
+  count.answer(false, 100);
+  EXPECT_EQ(count.state(), State::starting);
+  count.answer(true, 110);
+  EXPECT_EQ(count.state(), State::healthy);
+  count.answer(false, 120);
+  EXPECT_EQ(count.state(), State::healthy);
+  count.answer(false, 130);
+  EXPECT_EQ(count.state(), State::unhealthy);
+  count.answer(true, 140);
+  EXPECT_EQ(count.state(), State::healthy);
+  // Once it was well, it is expected to be, also early.
+  HealthCount early({.test = {"CMD", "x"}, .start_period_ms = 100, .retries = 1});
+  early.answer(true, 10);
+  early.answer(false, 20);
+  EXPECT_EQ(early.state(), State::unhealthy);
 }
 
 TEST(Arrival, IsReadAsItWasWrittenAndNotOtherwise) {

@@ -2,6 +2,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -240,6 +241,12 @@ TEST(OciDocuments, Nonsense) {
   EXPECT_FALSE(parse_oci_index(R"({"manifests":[{"digest":"sha256:)" + std::string(64, 'a') + R"(","size":-1}]})"));
   EXPECT_FALSE(parse_oci_manifest(R"({"config":[],"layers":{}})"));
   EXPECT_FALSE(parse_oci_config(R"({"architecture":"arm64","os":"linux"})"));
+  const auto asked = parse_oci_config(R"({"architecture":"amd64","os":"linux","config":{"Healthcheck":{"Test":["CMD-SHELL","x"],"Interval":5000000,"Retries":2}}})");
+  ASSERT_TRUE(asked) << asked.error().message();
+  EXPECT_EQ(asked->health, (HealthCheck{.test = {"CMD-SHELL", "x"}, .interval_ms = 5, .retries = 2}));
+  for (const char* health : {"7", "{\"Test\":\"x\"}", "{\"Interval\":-5}", "{\"Retries\":\"3\"}"}) {
+    EXPECT_FALSE(parse_oci_config(fmt::format(R"({{"architecture":"amd64","os":"linux","config":{{"Healthcheck":{}}}}})", health))) << health;
+  }
   EXPECT_FALSE(parse_oci_config(R"({"architecture":"amd64","os":"linux","config":{"Cmd":"sh"}})"));
   EXPECT_FALSE(parse_oci_config(R"({"architecture":"amd64","os":"linux","config":{"Cmd":[1]}})"));
   EXPECT_FALSE(parse_oci_config("{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"User\":\"a\\u0000b\"}}"));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/types.hpp"
+#include "image/health.hpp"
 
 namespace nagaya::image {
 
@@ -22,6 +23,7 @@ struct OciConfig {
   std::string workdir{}, user{}, stop_signal{};
   std::vector<std::string> volumes{}, exposed_ports{};
   std::map<std::string, std::string> labels{};
+  HealthCheck health{};
   bool operator==(const OciConfig&) const = default;
 };
 

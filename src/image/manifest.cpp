@@ -18,9 +18,14 @@ constexpr std::array kinds{std::pair{Kind::disk, "disk"}, std::pair{Kind::oci, "
 constexpr u64 version = 1;
 
 ordered_json oci_json(const OciConfig& oci) {
-  return {{"entrypoint", oci.entrypoint}, {"cmd", oci.cmd},         {"env", oci.env},
+  ordered_json out = {{"entrypoint", oci.entrypoint}, {"cmd", oci.cmd},         {"env", oci.env},
           {"workdir", oci.workdir},       {"user", oci.user},       {"stop_signal", oci.stop_signal},
           {"volumes", oci.volumes},       {"exposed_ports", oci.exposed_ports}, {"labels", oci.labels}};
+  if (!oci.health.test.empty()) {
+    const HealthCheck& h = oci.health;
+    out["health"] = {{"test", h.test}, {"interval_ms", h.interval_ms}, {"timeout_ms", h.timeout_ms}, {"start_period_ms", h.start_period_ms}, {"retries", h.retries}};
+  }
+  return out;
 }
 
 Result<> take_oci(const nlohmann::json& object, const std::string& what, OciConfig& oci) {
@@ -39,6 +44,16 @@ Result<> take_oci(const nlohmann::json& object, const std::string& what, OciConf
       if (!value.is_string()) return fail(what, "a label is no string");
       oci.labels[key] = value.get<std::string>();
     }
+  }
+  if (const auto* health = fields.take("health")) {
+    if (!health->is_object()) return fail(what, "'health' is not an object");
+    Fields inner(*health, what + ": health");
+    inner.texts("test", oci.health.test);
+    inner.number("interval_ms", oci.health.interval_ms);
+    inner.number("timeout_ms", oci.health.timeout_ms);
+    inner.number("start_period_ms", oci.health.start_period_ms);
+    inner.number("retries", oci.health.retries);
+    TRY(inner.finish());
   }
   return fields.finish();
 }

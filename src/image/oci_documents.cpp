@@ -53,6 +53,21 @@ Result<> take_keys(const json& object, const char* key, std::vector<std::string>
   return {};
 }
 
+/// Docker's image specification 1.2 ("Healthcheck"); times in nanoseconds, 0: not said.
+Result<> take_health(const json& config, HealthCheck& out, const std::string& what) {
+  TRY_ASSIGN(const json* health, member(config, "Healthcheck", json::value_t::object, what));
+  if (health == nullptr) return {};
+  TRY(take_texts(*health, "Test", out.test, what));
+  for (const auto& [key, value] : {std::pair{"Interval", &out.interval_ms}, {"Timeout", &out.timeout_ms}, {"StartPeriod", &out.start_period_ms}}) {
+    constexpr u64 ns_per_ms = 1'000'000;
+    TRY_ASSIGN(const json* number, member(*health, key, json::value_t::number_unsigned, what));
+    if (number != nullptr) *value = number->get<u64>() / ns_per_ms;
+  }
+  TRY_ASSIGN(const json* retries, member(*health, "Retries", json::value_t::number_unsigned, what));
+  if (retries != nullptr) out.retries = retries->get<u64>();
+  return {};
+}
+
 Result<OciDescriptor> descriptor(const json& object, const std::string& what) {
   if (!object.is_object()) return bad(what, "a descriptor is no object");
   OciDescriptor out;
@@ -139,6 +154,7 @@ Result<OciConfig> parse_oci_config(std::string_view text) {
   TRY(take_text(*config, "StopSignal", out.stop_signal, what));
   TRY(take_keys(*config, "Volumes", out.volumes, what));
   TRY(take_keys(*config, "ExposedPorts", out.exposed_ports, what));
+  TRY(take_health(*config, out.health, what));
   TRY_ASSIGN(const json* labels, member(*config, "Labels", json::value_t::object, what));
   if (labels != nullptr) {
     for (const auto& [name, value] : labels->items()) {

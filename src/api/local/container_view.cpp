@@ -146,6 +146,7 @@ Json container_summary(const domain::ContainerStore& store, const domain::Contai
   if (state == "running" && domain::container_paused(container)) state = "paused";
   Json out = {{"name", d.name}, {"id", d.id}, {"kind", "container"}, {"state", state}, {"image", d.image_name}, {"project", container_project(container)},
               {"created", d.created}, {"restarts", status.restarts}};
+  if (status.phase == Phase::running && !status.health.empty()) out["health"] = status.health;
   if (!status.started.empty()) out["started"] = status.started;
   if (!status.finished.empty() && status.phase != Phase::running) {
     out["finished"] = status.finished;

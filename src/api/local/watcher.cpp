@@ -62,7 +62,7 @@ void Watcher::look() {
   }
   std::map<std::string, Seen> now;
   for (const Json& one : *listed) {
-    now[one.value("name", "")] = {one.value("state", ""), one.value("started", ""), one.value("project", "")};
+    now[one.value("name", "")] = {one.value("state", ""), one.value("started", ""), one.value("project", ""), one.value("health", "")};
   }
   const std::lock_guard lock(mutex_);
   const auto compare = [&](const std::string& name, const Seen& before, const Seen& after) {
@@ -70,6 +70,9 @@ void Watcher::look() {
     const bool again = before.started != after.started && !before.started.empty() && !after.started.empty();
     for (const std::string& kind : events_between(before.state, after.state, again)) {
       if (sink_) sink_({{"kind", kind}, {"domain", name}, {"project", project}});
+    }
+    if (sink_ && !after.health.empty() && after.health != before.health) {
+      sink_({{"kind", "health"}, {"domain", name}, {"project", project}, {"detail", {{"health", after.health}}}});
     }
   };
   if (!first_) {

@@ -21,7 +21,7 @@ class Watcher {
 
  private:
   struct Seen {
-    std::string state, started, project;
+    std::string state, started, project, health;
     bool operator==(const Seen&) const = default;
   };
   void look();
