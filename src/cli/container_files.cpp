@@ -17,6 +17,7 @@
 #include "container/id_map.hpp"
 #include "domain/container_root.hpp"
 #include "domain/container_storage.hpp"
+#include "domain/container_users.hpp"
 
 namespace nagaya::cli {
 namespace {
@@ -55,6 +56,10 @@ Result<> enter_stopped(const Container& container, const domain::ContainerLayers
   TRY(domain::separate_monitor());
   TRY(domain::mount_root(container, layers));
   TRY_ASSIGN(const host::Fd root, host::Fd::open(container.places.root(), O_PATH | O_DIRECTORY));
+  if (domain::has_own_users(container.definition)) {
+    // What is put there is its root's, not the host's.
+    TRY(domain::become_own_root(container));
+  }
   return enter(root);
 }
 

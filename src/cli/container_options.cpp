@@ -171,7 +171,7 @@ std::vector<OptionSpec> container_options() {
       {"--shm-size", "SIZE", "size of /dev/shm (default: 64M)"},
       {"--ulimit", "NAME=SOFT[:HARD]", "a limit of each of its processes, such as nofile=1024", Completes::nothing, {}, true, true},
       {"--sysctl", "NAME=VALUE", "a setting of a namespace of its own", Completes::nothing, {}, true, true},
-      {"--userns", "MODE", "users: host or auto; containers of others than root are in a user namespace anyway", Completes::words, {"host", "auto"}},
+      {"--userns", "MODE", "users: host, or auto, numbers of its own from /etc/subuid; containers of others than root are in a user namespace anyway", Completes::words, {"host", "auto"}},
       {"--pid", "MODE", "processes: private, host or container:NAME", Completes::words, {"private", "host", "container:"}, false},
       {"--ipc", "MODE", "shared memory and queues: private, host or container:NAME", Completes::words, {"private", "host", "container:"}, false},
       {"--uts", "MODE", "host name: private, host or container:NAME", Completes::words, {"private", "host", "container:"}, false},

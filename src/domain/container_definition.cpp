@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "container/id_map.hpp"
 #include "domain/container_health.hpp"
 #include "domain/container_join.hpp"
 #include "domain/container_storage.hpp"
@@ -279,6 +280,7 @@ Result<> ContainerDefinition::validate() const {
   TRY(check_joined_networks(*this));
   TRY(check_words("health check", health.test));
   TRY(validate_health(health));
+  if (userns == "auto" && system && !container::rootless()) return fail("user namespace 'auto'", "a whole system has none of its own yet");
   if (!userns.empty() && userns != "host" && userns != "auto") return fail(fmt::format("user namespace '{}'", userns), "it is host or auto");
   if (!storage_driver.empty() && !is_storage_driver(storage_driver)) return fail(fmt::format("storage driver '{}'", storage_driver), "it is overlay, fuse-overlayfs or vfs");
   if (remove && restart.when != RestartPolicy::When::no) return fail("a container that is removed at its end", "it cannot be restarted, too");
@@ -341,7 +343,7 @@ Result<ContainerVolume> parse_volume(const std::string& text) {
       continue;  // labels of hosts with SELinux
     } else if (option == "noexec" || option == "nosuid" || option == "nodev" || option == "exec" || option == "suid" || option == "dev" ||
                option == "rshared" || option == "rslave" || option == "rprivate" || option == "shared" || option == "slave" || option == "private" ||
-               option == "bind" || option == "rbind") {
+               option == "bind" || option == "rbind" || option == "idmap") {
       out.options.push_back(option);
     } else {
       return bad("after the second colon stand 'ro', 'rw' or mount options");

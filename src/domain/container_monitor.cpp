@@ -33,6 +33,7 @@
 #include "domain/container_save.hpp"
 #include "domain/container_spec.hpp"
 #include "domain/container_storage.hpp"
+#include "domain/container_users.hpp"
 #include "domain/container_views.hpp"
 #include "domain/folder_lock.hpp"
 #include "host/event_loop.hpp"
@@ -217,7 +218,12 @@ class Monitor {
     TRY(join_others());
     // Made before the container and joined: a user's own monitor cannot reach that of a waiting one, and what is restored needs its cards
     // before its connections.
-    if (!on_host_network() && !joined_.network) {
+    // With users of its own it is made by the runtime, in their user namespace: else its root could not even bind a low port.
+    if (has_own_users(definition())) {
+      TRY_ASSIGN(const ContainerUsers users, container_users(container_));
+      places_.uid_maps = users.uid_maps();
+      places_.gid_maps = users.gid_maps();
+    } else if (!on_host_network() && !joined_.network) {
       TRY_ASSIGN(network_namespace_, net::make_network_namespace());
       places_.network_namespace = fmt::format("/proc/self/fd/{}", network_namespace_.get());
     }
@@ -273,6 +279,9 @@ class Monitor {
     options.private_fds = {lock_.get()};
     if (report_) options.private_fds.push_back(report_.get());
     TRY(create(std::move(options), [](const container::CreateOptions& ready) { return container::create(ready); }));
+    if (has_own_users(definition()) && !on_host_network()) {
+      TRY_ASSIGN(network_namespace_, host::Fd::open(fmt::format("/proc/{}/ns/net", pid_), O_RDONLY));
+    }
     TRY(set_up_network());
     if (first && start_.wait_for_client) {
       report("");

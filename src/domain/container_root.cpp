@@ -13,6 +13,7 @@
 
 #include "container/root/mounts.hpp"
 #include "container/root/root.hpp"
+#include "domain/container_users.hpp"
 #include "domain/folder_lock.hpp"
 #include "domain/user_space.hpp"
 
@@ -69,7 +70,16 @@ Result<std::vector<ContainerVolume>> prepare_volumes(const ContainerStore& store
     } else {
       TRY_ASSIGN(folder, store.volume(volume.source));
     }
-    if (is_empty(folder)) TRY(fill_volume(container, folder, volume.target));
+    if (is_empty(folder)) {
+      if (has_own_users(container.definition)) {
+        TRY_ASSIGN(const ContainerUsers users, container_users(container));
+        const bool as_inside = std::ranges::find(volume.options, "idmap") != volume.options.end();
+        if (!as_inside && ::chown(folder.c_str(), users.first_uid, users.first_gid) != 0) return fail_errno(fmt::format("cannot give the volume at '{}' its owner", volume.target));
+        if (!as_inside) TRY(fill_volume(container, folder, volume.target));
+      } else {
+        TRY(fill_volume(container, folder, volume.target));
+      }
+    }
     volume.source = std::move(folder);
   }
   return out;

@@ -16,6 +16,7 @@
 #include "domain/container_join.hpp"
 #include "domain/container_move.hpp"
 #include "domain/container_storage.hpp"
+#include "domain/container_users.hpp"
 #include "host/own_process.hpp"
 #include "migrate/migrate.hpp"
 #include "net/inside.hpp"
@@ -39,6 +40,7 @@ Result<> can_be_saved(const ContainerStore& store, const Container& container) {
   const std::string what = fmt::format("cannot save container '{}'", d.name);
   if (store.status(container).phase != ContainerStatus::Phase::running) return fail(what, "it does not run");
   if (::geteuid() != 0) return fail(what, "CRIU needs root's rights (CAP_CHECKPOINT_RESTORE and CAP_SYS_PTRACE over all)");
+  if (has_own_users(d)) return fail(what, "its files and users have numbers of this host (--userns auto)");
   if (joins_others(d)) return fail(what, "it lives in namespaces of another container, which are not saved with it");
   return {};
 }

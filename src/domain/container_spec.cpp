@@ -230,9 +230,10 @@ Result<> set_namespaces(const ContainerDefinition& definition, const ContainerPl
   if (definition.cgroupns != "host" && !definition.privileged) spaces.push_back({NamespaceKind::cgroup, {}});
   if (!host_network) spaces.push_back({NamespaceKind::network, places.network_namespace});
   // Others than root have their containers in a user namespace anyway.
-  if (definition.userns == "auto" && !container::rootless()) {
-    return fail("user namespace 'auto'", "the image's files would have to be shown with other owners, which is not there yet",
-                "run the container as another user than root: then it is in a user namespace");
+  if (!places.uid_maps.empty()) {
+    spaces.push_back({NamespaceKind::user, {}});
+    spec.linux.uid_mappings = places.uid_maps;
+    spec.linux.gid_mappings = places.gid_maps;
   }
   if (definition.uts != "host" && places.uts_namespace.empty()) spec.hostname = definition.hostname.empty() ? definition.name.substr(0, 64) : definition.hostname;
   return {};
@@ -280,8 +281,8 @@ Result<Spec> container_spec(const ContainerDefinition& definition, const image::
   if (!host_network && !joined_network) {
     // No packets but the user's own need a privilege for these two.
     // In a user namespace only its own groups can be named.
-    const bool mapped = container::rootless();
-    spec.linux.sysctl = {{"net.ipv4.ping_group_range", mapped ? "0 0" : "0 2147483647"}, {"net.ipv4.ip_unprivileged_port_start", "0"}};
+    const std::string groups = container::rootless() ? "0 0" : places.gid_maps.empty() ? "0 2147483647" : fmt::format("0 {}", places.gid_maps[0].size - 1);
+    spec.linux.sysctl = {{"net.ipv4.ping_group_range", groups}, {"net.ipv4.ip_unprivileged_port_start", "0"}};
   }
   for (const std::string& text : definition.sysctls) {
     const std::size_t equals = text.find('=');

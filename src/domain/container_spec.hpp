@@ -28,6 +28,7 @@ struct ContainerPlaces {
   std::string reaper{};                    ///< our small init, bound to /run/.nagaya/init; empty: none
   std::string network_namespace{};         ///< path of a namespace to join; empty: a new one (or the host's, when the definition says so)
   std::string pid_namespace{}, time_namespace{}, ipc_namespace{}, uts_namespace{};  ///< paths of another container's; empty: as the definition says
+  std::vector<container::IdMap> uid_maps{}, gid_maps{};  ///< of a user namespace of its own; empty: none
   std::string shm{};                       ///< that container's /dev/shm, when its IPC namespace is joined
   /// Files of ours over ones of /proc and /sys, source by target: the container's own limits.
   std::vector<std::pair<std::string, std::string>> views{};

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -16,7 +17,9 @@
 #include "base/log.hpp"
 #include "container/id_map.hpp"
 #include "container/root/kernel_mounts.hpp"
+#include "container/root/mounts.hpp"
 #include "container/root/root.hpp"
+#include "domain/container_users.hpp"
 #include "domain/folder_lock.hpp"
 #include "host/process.hpp"
 #include "image/unpack.hpp"
@@ -57,8 +60,51 @@ Result<host::Fd> new_overlay(const Container& container, const ContainerLayers& 
   return container::new_mount("overlay", "overlay", options, 0);
 }
 
-Result<> overlay(const Container& container, const ContainerLayers& layers) {
-  TRY(make_upper(container, layers));
+/// The layers as the container's own users see them: id-mapped mounts in our mount namespace, for as long as it takes to mount an overlay of
+/// them. The upper folder is no such mount: overlayfs makes its own files there, as root of the host.
+class MappedLayers {
+ public:
+  Result<ContainerLayers> make(const Container& container, const ContainerLayers& layers) {
+    TRY_ASSIGN(const ContainerUsers users, container_users(container));
+    TRY_ASSIGN(const host::Fd space, container::user_namespace(users.uid_maps(), users.gid_maps()));
+    ContainerLayers out = layers;
+    for (std::string& folder : out.folders) {
+      TRY_ASSIGN(const host::Fd tree, container::clone_tree(AT_FDCWD, folder, false));
+      mount_attr map{};
+      map.attr_set = MOUNT_ATTR_IDMAP;
+      map.userns_fd = static_cast<u64>(space.get());
+      if (::syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH, &map, sizeof map) != 0) {
+        return fail_errno("cannot show the image's files as the container's own users'", 0, "the image folder's file system must support id-mapped mounts (Linux 5.12), and overlayfs above it (5.19)");
+      }
+      folder = fmt::format("{}/layers/{}", container.places.runtime, places_.size());
+      TRY(make_folders(folder));
+      TRY_ASSIGN(const host::Fd place, host::Fd::open(folder, O_PATH | O_DIRECTORY));
+      TRY(container::attach(tree.get(), place.get()));
+      places_.push_back(folder);
+    }
+    // The root's own folder is the container's root's.
+    struct stat top {};
+    if (::stat(layers.folders.back().c_str(), &top) == 0 &&
+        ::chown(container.places.upper().c_str(), users.first_uid + top.st_uid, users.first_gid + top.st_gid) != 0) {
+      return fail_errno("cannot give the container's folder to its root");
+    }
+    return out;
+  }
+  ~MappedLayers() {
+    for (const std::string& place : places_) (void)::umount2(place.c_str(), MNT_DETACH);
+  }
+
+ private:
+  std::vector<std::string> places_;
+};
+
+Result<> overlay(const Container& container, const ContainerLayers& given) {
+  TRY(make_upper(container, given));
+  MappedLayers mapped;
+  ContainerLayers layers = given;
+  if (has_own_users(container.definition)) {
+    TRY_ASSIGN(layers, mapped.make(container, given));
+  }
   if (auto made = new_overlay(container, layers)) {
     TRY_ASSIGN(const host::Fd place, host::Fd::open(container.places.root(), O_PATH | O_DIRECTORY));
     return container::attach(made->get(), place.get());
@@ -157,6 +203,8 @@ Result<> mount_root(const Container& container, const ContainerLayers& layers) {
   std::string refused;
   for (const Driver& driver : drivers) {
     if (!wanted.empty() && driver.name != wanted) continue;
+    // Only the kernel shows layers with other owners.
+    if (has_own_users(container.definition) && driver.name != "overlay") continue;
     if (auto mounted = driver.mount(container, layers); !mounted) {
       if (!wanted.empty()) return std::unexpected(std::move(mounted.error()).within(fmt::format("storage driver '{}'", driver.name)));
       log::debug("container '{}': storage driver '{}': {}", container.definition.name, driver.name, mounted.error().message());
@@ -166,6 +214,7 @@ Result<> mount_root(const Container& container, const ContainerLayers& layers) {
     log::debug("container '{}': its root is mounted by storage driver '{}'", container.definition.name, driver.name);
     return host::replace_file(container.places.storage(), std::span(reinterpret_cast<const u8*>(driver.name.data()), driver.name.size()));
   }
+  if (refused.empty()) refused = fmt::format("storage driver '{}' cannot show the image's files as a container's own users'", wanted);
   return fail("cannot make the container's root", std::move(refused));
 }
 

@@ -23,7 +23,8 @@ struct ContainerLayers {
 [[nodiscard]] bool is_storage_driver(std::string_view name);
 /// The driver that this container has begun with, else the one it is to have; empty: the first that works.
 [[nodiscard]] std::string storage_driver(const Container& container);
-/// Mounts the root at `container.places.root()`, in the caller's own mount namespace, and remembers the driver.
+/// Mounts the root at `container.places.root()`, in the caller's own mount namespace, and remembers the driver. The layers are shown with the
+/// numbers of the container's own users, if it has such.
 Result<> mount_root(const Container& container, const ContainerLayers& layers);
 
 }  // namespace nagaya::domain

@@ -101,6 +101,11 @@ Result<std::vector<PreparedMount>> prepare_mounts(const RootRequest& request) {
       out[i].problem = tree.error().message();
     }
   }
+  if (request.new_user_namespace && request.new_mount_namespace) {
+    // Its root may lie where only the host's root may look.
+    PreparedMount& root = out.emplace_back();
+    if (auto tree = clone_tree(AT_FDCWD, root_path(request), true, false); tree && set_propagation(tree->get(), MS_SLAVE | MS_REC)) root.tree = std::move(*tree);
+  }
   return out;
 }
 
@@ -114,13 +119,17 @@ Result<host::Fd> build_root(const RootRequest& request, std::vector<PreparedMoun
   const mode_t before = ::umask(0);
   const ScopeExit restore([before] { ::umask(before); });
   TRY(separate_from_host(request));
-  TRY_ASSIGN(host::Fd root, clone_tree(AT_FDCWD, path, true, false));
+  auto cloned = clone_tree(AT_FDCWD, path, true, false);
+  const bool hidden = !cloned && cloned.error().code == EACCES && prepared.size() > spec.mounts.size() && prepared.back().tree;
+  if (hidden) cloned = std::move(prepared.back().tree);
+  TRY_ASSIGN(host::Fd root, std::move(cloned));
   if (!is_folder(root.get())) return fail("the root '" + path + "' is not a folder");
   const bool shared = (propagation_flags(spec.linux.rootfs_propagation) & MS_SHARED) != 0;
   // A copy of a shared mount is its peer: what is mounted in it would appear on the host. enter_root makes it shared again, alone.
   if (shared) TRY(set_propagation(root.get(), MS_PRIVATE));
   {
-    TRY_ASSIGN(const host::Fd place, host::Fd::open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    // On the host's root where its own place cannot be reached: whoever looks up a path from there still begins below.
+    TRY_ASSIGN(const host::Fd place, host::Fd::open(hidden ? "/" : path, O_PATH | O_DIRECTORY | O_NOFOLLOW));
     if (auto done = attach(root.get(), place.get()); !done) return std::unexpected(std::move(done.error()).within("cannot mount the root '" + path + "'"));
   }
   std::vector<host::Fd> read_only_later;
