@@ -88,6 +88,11 @@ const CgroupMount* choose(const std::vector<CgroupMount>& mounts, F&& matches) {
 
 }  // namespace
 
+bool v2_limits_are_kept(std::string_view mountinfo) {
+  // The option is the hierarchy's: each of its mounts shows it.
+  return std::ranges::all_of(cgroup_mounts(mountinfo), [](const CgroupMount& mount) { return !mount.v2 || has(mount.options, "nsdelegate"); });
+}
+
 Layout parse_layout(std::string_view mountinfo, std::string_view self) {
   const auto mounts = cgroup_mounts(mountinfo);
   Layout layout;

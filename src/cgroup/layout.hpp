@@ -11,6 +11,10 @@ namespace nagaya::cgroup {
 /// empty.
 Layout parse_layout(std::string_view mountinfo, std::string_view self);
 
+/// Whether who is in a cgroup namespace on v2 cannot change the limits of its root: the mount option nsdelegate (the kernel's cgroup-v2.rst,
+/// "Model of Delegation"). Also where no v2 is mounted.
+bool v2_limits_are_kept(std::string_view mountinfo);
+
 /// A group's path made plain: single slashes, none at the end, an absolute one begins with one. Refused: ".." and ".",
 /// control characters, a component that v2 would take for a file of its own ("cgroup.…"), an empty path, more than 4000
 /// bytes.

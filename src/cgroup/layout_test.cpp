@@ -40,6 +40,13 @@ TEST(Layout, OnlyV2) {
   EXPECT_EQ(layout.hierarchies[0].own, "/user.slice/user-1000.slice/session-3.scope");
 }
 
+TEST(Layout, WhetherLimitsAreKeptFromInside) {
+  EXPECT_TRUE(v2_limits_are_kept(v1));
+  EXPECT_TRUE(v2_limits_are_kept(""));
+  EXPECT_TRUE(v2_limits_are_kept("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n"));
+  EXPECT_FALSE(v2_limits_are_kept("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,memory_recursiveprot\n"));
+}
+
 TEST(Layout, PartOfAHierarchyMountedIntoAContainer) {
   // Without a cgroup namespace: paths are the host's, the mount shows a part.
   auto layout = parse_layout("35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",

@@ -19,6 +19,7 @@
 
 #include "base/log.hpp"
 #include "base/scope.hpp"
+#include "cgroup/layout.hpp"
 #include "container/channel.hpp"
 #include "container/checkpoint/checkpoint.hpp"
 #include "container/container.hpp"
@@ -140,6 +141,14 @@ class Monitor {
   /// systemd keeps its services in a hierarchy that limits nothing. The runtime joins it when it is there.
   Result<> make_systemd_group() const {
     TRY_ASSIGN(const auto layout, cgroup::read_layout());
+    // Its init writes into its own groups. Without that option its root, who is the host's, could write its own limits, too.
+    if (layout.v2_only() && !container::rootless() && !definition().privileged) {
+      TRY_ASSIGN(const auto mounts, host::read_file("/proc/self/mountinfo", 4 * MiB));
+      if (!cgroup::v2_limits_are_kept({reinterpret_cast<const char*>(mounts.data()), mounts.size()})) {
+        return fail("a whole system could raise its own limits here", "cgroup2 is mounted without nsdelegate",
+                    fmt::format("mount -o remount,nsdelegate {}", layout.hierarchies[0].mount_point));
+      }
+    }
     const auto* hierarchy = layout.find("name=systemd");
     if (hierarchy == nullptr || !hierarchy->writable) return {};
     return make_folders(hierarchy->mount_point + places_.cgroup);
