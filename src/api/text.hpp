@@ -1,24 +1,16 @@
-// Small things about text: UTF-8, times, base64url, hexadecimal digits.
+// Small things about text: what proto/text.hpp has, base64url, hexadecimal digits.
 #pragma once
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "base/types.hpp"
+#include "proto/text.hpp"
 
 namespace nagaya::api {
 
-/// Code points of valid UTF-8.
-[[nodiscard]] std::size_t characters(std::string_view utf8);
-[[nodiscard]] bool valid_utf8(std::string_view text);
-/// At most `most` bytes, with what a terminal or a log might take as something else replaced by '?'.
-[[nodiscard]] std::string printable(std::string_view text, std::size_t most);
-/// "2026-01-31T12:00:00Z" (RFC 3339, UTC) of seconds since 1970.
-[[nodiscard]] std::string time_text(i64 seconds);
-[[nodiscard]] std::string now_text();
-/// Seconds since 1970 of an RFC 3339 time.
-[[nodiscard]] std::optional<i64> parse_time(std::string_view text);
+using proto::characters, proto::now_text, proto::parse_time, proto::printable, proto::time_text, proto::valid_utf8;
+
 [[nodiscard]] std::string base64url(std::span<const u8> bytes);
 [[nodiscard]] std::string hexadecimal(std::span<const u8> bytes);
 

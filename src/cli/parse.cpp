@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <deque>
 
-#include "cli/suggest.hpp"
+#include "base/suggest.hpp"
 
 namespace nagaya::cli {
 

@@ -1,16 +1,14 @@
 // Sizes as people type them.
 #pragma once
 #include <string>
-#include <string_view>
 
 #include "base/result.hpp"
 #include "base/types.hpp"
+#include "proto/sizes.hpp"
 
 namespace nagaya::cli {
 
-/// Bytes of "512M", "1.5G", "64KiB", "2GB" or "1048576". K, M, G, T (and KiB …) are powers of 1024; KB, MB, GB, TB are
-/// powers of 1000; a bare number is bytes. Case does not matter. Errors say what is wrong with `text`.
-[[nodiscard]] Result<u64> parse_size(std::string_view text);
+using proto::parse_size;
 
 /// Milliseconds of "30s", "1m30s", "500ms" or "2h"; each unit once, the larger first.
 [[nodiscard]] Result<u64> parse_duration_ms(std::string_view text);

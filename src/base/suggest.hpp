@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace nagaya::cli {
+namespace nagaya {
 
 /// How many insertions, deletions, replacements and swaps of neighbours turn one word into the other.
 [[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
@@ -12,4 +12,4 @@ namespace nagaya::cli {
 /// The candidate that `typed` most likely stands for, or "" when none is near.
 [[nodiscard]] std::string suggestion(std::string_view typed, std::span<const std::string> candidates);
 
-}  // namespace nagaya::cli
+}  // namespace nagaya

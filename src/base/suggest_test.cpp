@@ -1,10 +1,10 @@
-#include "cli/suggest.hpp"
+#include "base/suggest.hpp"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-namespace nagaya::cli {
+namespace nagaya {
 namespace {
 
 TEST(Suggest, Distance) {
@@ -28,4 +28,4 @@ TEST(Suggest, FindsTheNearMissAndNothingElse) {
 }
 
 }  // namespace
-}  // namespace nagaya::cli
+}  // namespace nagaya

@@ -1,9 +1,9 @@
-#include "cli/suggest.hpp"
+#include "base/suggest.hpp"
 
 #include <algorithm>
 #include <vector>
 
-namespace nagaya::cli {
+namespace nagaya {
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   // Optimal string alignment; three rows are enough.
@@ -39,4 +39,4 @@ std::string suggestion(std::string_view typed, std::span<const std::string> cand
   return best;
 }
 
-}  // namespace nagaya::cli
+}  // namespace nagaya
