@@ -15,3 +15,5 @@ add_test(NAME api.fuzz COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/fuz
 set_tests_properties(api.contract api.access api.live api.fuzz PROPERTIES LABELS api TIMEOUT 300)
 add_test(NAME api.units COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/api/units_test ${CMAKE_SOURCE_DIR}/systemd)
 set_tests_properties(api.units PROPERTIES LABELS api TIMEOUT 60)
+add_test(NAME api.definition COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/definition_test.py $<TARGET_FILE:nagaya> ${api_document})
+set_tests_properties(api.definition PROPERTIES LABELS api TIMEOUT 120 ENVIRONMENT "NAGAYA_STATE_DIR=${CMAKE_CURRENT_BINARY_DIR}/definition-state;NAGAYA_RUNTIME_DIR=${CMAKE_CURRENT_BINARY_DIR}/definition-run")

@@ -61,6 +61,20 @@ Answer<> may_define(const Caller& caller, const Json& definition) {
   const auto host_only = [&](std::string_view what, std::string field) {
     return refuse(403, fmt::format("{} is for administrators of the host", what), std::move(field));
   };
+  // What reaches for the host, or loosens what keeps a guest in place. Fields that are added later are the administrators' until they stand here.
+  constexpr std::string_view open_fields[] = {
+      "kind",     "name",      "project", "image",    "command",  "entrypoint", "env",         "workdir",    "user",    "hostname", "limits", "labels", "networks",
+      "publish",  "volumes",   "restart", "health",    "autostart", "terminal", "interactive", "system",    "reaper",     "remove",  "stopSignal", "stopTimeout", "readOnly",
+      "shmSize",  "ulimits",   "capDrop", "tmpfs",    "publishAll", "dns",      "addHosts",    "engine",     "cpu",     "numaNode", "diskSize", "userData", "append",
+      "sshKeys",  "privileged"};
+  for (const auto& [field, value] : definition.items()) {
+    if (std::ranges::find(open_fields, field) == std::end(open_fields)) return host_only(fmt::format("'{}'", field), field);
+  }
+  if (const auto limits = definition.find("limits"); limits != definition.end()) {
+    for (const char* field : {"deviceReadBps", "deviceWriteBps", "deviceReadIops", "deviceWriteIops"}) {
+      if (limits->contains(field)) return host_only("a device of the host", fmt::format("limits.{}", field));
+    }
+  }
   if (definition.value("privileged", false)) return host_only("a privileged container", "privileged");
   if (const auto volumes = definition.find("volumes"); volumes != definition.end()) {
     for (std::size_t i = 0; i < volumes->size(); i++) {

@@ -27,6 +27,11 @@ class Task {
 
 enum class Verb : u8 { start, stop, restart, kill, pause, resume, rename };
 
+/// What applying a definition may do to a domain.
+struct ApplyFlags {
+  bool restart = false, recreate = false, start = false;
+};
+
 /// The life cycle.
 class Domains {
  public:
@@ -42,6 +47,10 @@ class Domains {
   /// Definition with its name and project filled in.
   virtual Result<> create(const Json& definition, Task& task) = 0;
   virtual Result<> update(const std::string& name, const Json& update) = 0;
+  /// Plan of a Definition with its name and kind.
+  virtual Result<Json> plan(const Json& document) = 0;
+  /// Makes it so; EBUSY when that needs what was not allowed.
+  virtual Result<> apply(const Json& document, const ApplyFlags& flags, Task& task) = 0;
   virtual Result<> remove(const std::string& name, bool force, Task& task) = 0;
   /// `action` is an Action.
   virtual Result<> act(const std::string& name, Verb verb, const Json& action, Task& task) = 0;
@@ -100,6 +109,8 @@ class Objects {
   virtual Result<Json> volumes() = 0;
   virtual Result<Json> create_volume(const Json& volume) = 0;
   virtual Result<> remove_volume(const std::string& name) = 0;
+  /// Makes a network or a volume (as its kind says) as the document says, unless `dry_run`; the Plan that was.
+  virtual Result<Json> put(const Json& document, bool dry_run) = 0;
 };
 
 /// Something that happened; Event without id and time.

@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "api/schema.hpp"
+#include "proto/schema.hpp"
 
 namespace nagaya::api {
 namespace {
@@ -77,15 +78,7 @@ const OperationSpec* Document::find(std::string_view id) const {
   return found == operations_.end() ? nullptr : &*found;
 }
 
-const Json& Document::resolve(const Json& node) const {
-  const Json* at = &node;
-  for (int hops = 0; at->is_object() && at->contains("$ref"); hops++) {
-    const std::string reference = (*at)["$ref"].get<std::string>();
-    if (hops > 16 || !reference.starts_with("#/")) throw std::runtime_error("reference " + reference);
-    at = &root_.at(Json::json_pointer(reference.substr(1)));
-  }
-  return *at;
-}
+const Json& Document::resolve(const Json& node) const { return proto::resolve(root_, node); }
 
 const Json& Document::schema(const std::string& name) const { return root_.at("components").at("schemas").at(name); }
 

@@ -100,6 +100,7 @@ Answer<Reply> get_domain(Core& core, Call& call) {
 
 Answer<Reply> update_domain(Core& core, Call& call) {
   const std::string name = call.text("domain");
+  if (auto ok = may_define(call.caller, call.body); !ok) return std::unexpected(ok.error());
   // Between the comparison and the change nobody else may change it.
   const auto held = core.operations.hold("domain " + name);
   if (!held) return std::unexpected(held.error());
@@ -112,6 +113,37 @@ Answer<Reply> update_domain(Core& core, Call& call) {
   detail = core.backend.domains().get(name);
   if (!detail) return std::unexpected(problem_of(detail.error()));
   return detail_reply(*detail);
+}
+
+Answer<Reply> put_domain(Core& core, Call& call) {
+  Json document = call.body;
+  Domains& domains = core.backend.domains();
+  const std::string name = call.text("domain");
+  if (document.value("name", name) != name) return refuse(400, "name: it is another than the path's", "name");
+  document["name"] = name;
+  if (auto ok = may_mount(core, call); !ok) return std::unexpected(ok.error());
+  std::string project = document.value("project", call.caller.confined() ? call.caller.projects[0] : std::string(default_project));
+  if (const auto now = domains.get(name)) {
+    // What is there stays in its project, unless the definition says another; either must be the caller's.
+    const std::string present = now->value("project", default_project);
+    if (auto ok = may_use(call.caller, present, "domain", name); !ok) return std::unexpected(ok.error());
+    project = document.value("project", present);
+    if (!document.contains("kind")) document["kind"] = now->value("kind", "container");
+  } else if (!document.contains("kind")) {
+    return refuse(400, "kind: it is missing", "kind");
+  }
+  document["project"] = project;
+  const auto plan = domains.plan(document);
+  if (!plan) return std::unexpected(problem_of(plan.error()));
+  if (call.flag("dryRun")) return json_reply(*plan);
+  const ApplyFlags flags{.restart = call.flag("restart"), .recreate = call.flag("recreate"), .start = call.flag("start")};
+  const std::string action = plan->value("action", "");
+  if (action == "recreate" && !flags.recreate) return refuse(409, fmt::format("'{}' must be made anew, and what it has written would be lost", name), {}, "allow it with 'recreate'");
+  if (action == "restart" && !flags.restart && !flags.recreate) return refuse(409, fmt::format("'{}' must be restarted", name), {}, "allow it with 'restart'");
+  const bool exists = action != "create";
+  return start_operation(core, call, {.kind = "apply", .target = name, .key = "domain " + name, .project = project, .cancellable = true},
+                         [&domains, name, project, exists] { return exists ? domains.project(name) : Result<std::string>(project); },
+                         [&domains, document, flags](Task& task) { return domains.apply(document, flags, task); });
 }
 
 Answer<Reply> delete_domain(Core& core, Call& call) {
@@ -177,6 +209,7 @@ Answer<Reply> wait_for_domain(Core& core, Call& call) {
 
 constexpr HandlerEntry handlers[] = {
     {"listDomains", list_domains},   {"createDomain", create_domain}, {"getDomain", get_domain}, {"updateDomain", update_domain},
+    {"putDomain", put_domain},
     {"deleteDomain", delete_domain}, {"actOnDomain", act_on_domain},  {"getStats", get_stats},   {"listStats", list_stats},
     {"waitForDomain", wait_for_domain},
 };

@@ -71,10 +71,37 @@ Answer<Reply> create_volume(Core& core, Call& call) {
 
 Answer<Reply> delete_volume(Core& core, Call& call) { return removed(core.backend.objects().remove_volume(call.text("volume"))); }
 
+Answer<Reply> put(Core& core, const Call& call, Json document, const char* parameter) {
+  const std::string name = call.text(parameter);
+  if (document.value("name", "") != name) return refuse(400, "name: it is another than the path's", "name");
+  const auto plan = core.backend.objects().put(document, call.flag("dryRun"));
+  if (!plan) return std::unexpected(problem_of(plan.error()));
+  return json_reply(*plan);
+}
+
+Answer<Reply> put_network(Core& core, Call& call) { return put(core, call, call.body, "network"); }
+
+Answer<Reply> put_volume(Core& core, Call& call) {
+  Json volume = call.body;
+  const auto all = core.backend.objects().volumes();
+  if (!all) return std::unexpected(problem_of(all.error()));
+  bool exists = false;
+  for (const Json& one : *all) {
+    if (one.value("name", "") != call.text("volume")) continue;
+    exists = true;
+    const std::string project = one.value("project", default_project);
+    if (auto ok = may_use(call.caller, project, "volume", call.text("volume")); !ok) return std::unexpected(ok.error());
+    if (!volume.contains("project")) volume["project"] = project;
+  }
+  if (!exists && !volume.contains("project")) volume["project"] = call.caller.confined() ? call.caller.projects[0] : default_project;
+  return put(core, call, std::move(volume), "volume");
+}
+
 constexpr HandlerEntry handlers[] = {
     {"listImages", list_images},       {"getImage", get_image},           {"pullImage", pull_image},         {"deleteImage", delete_image},
     {"listNetworks", list_networks},   {"getNetwork", get_network},       {"createNetwork", create_network}, {"deleteNetwork", delete_network},
     {"listVolumes", list_volumes},     {"getVolume", get_volume},         {"createVolume", create_volume},   {"deleteVolume", delete_volume},
+    {"putNetwork", put_network},       {"putVolume", put_volume},
 };
 
 }  // namespace

@@ -18,7 +18,7 @@ Result<int> dispatch(std::span<const std::string> words) {
   if (name == "-h" || name == "--help") name = "help";
   if (name == "-V" || name == "--version") name = "version";
   // What is about the program itself is the same with a server in view.
-  const bool own = name == "help" || name == "version" || name == "completion" || name == "serve";
+  const bool own = name == "help" || name == "version" || name == "completion" || name == "schema" || name == "serve";
   if (!remote.host.empty() && !own) return run_remote(remote, words);
   const CommandSpec* command = find_command(name);
   if (command == nullptr) return std::unexpected(unknown_command(name));

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "cli/definition_files.hpp"
 #include "cli/doctor.hpp"
 #include "cli/domain_command.hpp"
 #include "cli/exec_command.hpp"
@@ -78,6 +79,7 @@ const std::vector<CommandSpec>& commands() {
     for (CommandSpec& command : life_commands()) out.push_back(std::move(command));
     for (CommandSpec& command : save_commands()) out.push_back(std::move(command));
     for (CommandSpec& command : look_commands()) out.push_back(std::move(command));
+    for (CommandSpec& command : definition_commands()) out.push_back(std::move(command));
     for (CommandSpec& command : image_commands()) out.push_back(std::move(command));
     for (const auto make : {exec_command, cp_command, volume_command, network_command, serve_command, token_command, doctor_command, version_command, completion_command}) out.push_back(make());
     std::vector<std::string> names;

@@ -5,9 +5,9 @@
 #include <charconv>
 #include <cstdio>
 
-#include "base/scope.hpp"
 #include "cli/launch.hpp"
 #include "cli/table.hpp"
+#include "definition/objects.hpp"
 #include "net/join.hpp"
 
 namespace nagaya::cli {
@@ -47,14 +47,7 @@ Result<int> create(const Parsed& options) {
   network.internal = options.has("internal");
   network.host_loopback = !options.has("no-host-loopback");
   network.ip6 = !options.has("no-ip6");
-  if (network.driver == Driver::bridge) TRY(net::bridge_possible());
-  TRY(store.create(network));
-  if (network.driver == Driver::bridge) {
-    ScopeExit undo([&] { (void)store.remove(network.name); });
-    TRY_ASSIGN(const std::string folder, store.runtime_folder(network.name));
-    TRY(net::bridge_up(network, folder));
-    undo.release();
-  }
+  TRY(definition::create_network(store, network, true));
   print(network.name + "\n");
   return 0;
 }
@@ -90,25 +83,12 @@ Result<int> inspect(const Parsed& options) {
   return 0;
 }
 
-Result<> remove_one(const net::NetworkStore& store, const std::string& name) {
-  TRY_ASSIGN(const Network network, store.find(name));
-  if (network.built_in()) return fail(fmt::format("the network '{}' is built in", name), "it cannot be removed");
-  if (network.driver == Driver::bridge) {
-    TRY_ASSIGN(const std::string folder, store.runtime_folder(name));
-    TRY(net::bridge_down(network, folder));
-  } else {
-    TRY_ASSIGN(const bool used, net::in_use(store, network));
-    if (used) return fail(fmt::format("network '{}' is in use", name), "machines are on it", "stop them first");
-  }
-  return store.remove(name);
-}
-
 Result<int> remove(const Parsed& options) {
   TRY_ASSIGN(const auto names, names_of(options));
   const net::NetworkStore store;
   int code = 0;
   for (const std::string& name : names) {
-    if (auto done = remove_one(store, name); !done) {
+    if (auto done = definition::remove_network(store, name); !done) {
       complain(done.error());
       code = 125;
     } else {

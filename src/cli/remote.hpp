@@ -28,6 +28,12 @@ struct RemoteOptions {
 [[nodiscard]] CommandSpec token_command();
 /// The verbs of a server.
 [[nodiscard]] std::vector<CommandSpec> remote_commands(const api::Client& client);
+/// run, update, rename, top, port.
+[[nodiscard]] std::vector<CommandSpec> remote_making_commands(const api::Client& client);
+/// A console or program with this process's streams; a terminal is raw meanwhile, and its size goes along.
+[[nodiscard]] Result<int> attach_remote(const api::Client& client, const std::string& path, bool terminal, bool input, bool detach_key);
+/// apply, delete, export.
+[[nodiscard]] std::vector<CommandSpec> remote_definition_commands(const api::Client& client);
 [[nodiscard]] CommandSpec token_command_of(const api::Client& client);
 
 }  // namespace nagaya::cli

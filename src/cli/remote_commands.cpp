@@ -214,25 +214,6 @@ CommandSpec wait_verb(const Client& client) {
           }};
 }
 
-/// With this process's streams; a terminal is raw meanwhile, and its size goes along.
-Result<int> attach(const Client& client, const std::string& path, bool terminal, bool input, bool detach_key) {
-  api::RemoteStreams streams{.input = input ? STDIN_FILENO : -1, .terminal = terminal, .detach_key = detach_key};
-  TRY_ASSIGN(const host::SignalFd signals, host::SignalFd::create({SIGWINCH}));
-  std::optional<host::RawTerminal> raw;
-  if (terminal) {
-    streams.resized = signals.fd();
-    streams.size = [] { return host::terminal_size(host::is_terminal(STDIN_FILENO) ? STDIN_FILENO : STDOUT_FILENO); };
-    if (input && host::is_terminal(STDIN_FILENO)) {
-      TRY_ASSIGN(auto entered, host::RawTerminal::enter(STDIN_FILENO));
-      raw.emplace(std::move(entered));
-    }
-  }
-  auto ended = client.attach(path, streams);
-  raw.reset();
-  if (!ended) return std::unexpected(std::move(ended.error()));
-  return ended->value_or(0);
-}
-
 CommandSpec exec_verb(const Client& client) {
   return {.name = "exec", .summary = "run a command inside a running domain", .examples = {{"nagaya --host https://host:8443 exec -i -t web bash", ""}},
           .options = {{"-i,--interactive", "", "give it our standard input"},
@@ -252,7 +233,7 @@ CommandSpec exec_verb(const Client& client) {
             for (const char* key : {"workdir", "user"}) {
               if (options.has(key)) query += fmt::format("&{}={}", key, url_part(options.last(key)));
             }
-            return attach(client, path_of(words[0]) + "/exec" + query, terminal, input || terminal, false);
+            return attach_remote(client, path_of(words[0]) + "/exec" + query, terminal, input || terminal, false);
           }};
 }
 
@@ -260,11 +241,29 @@ CommandSpec attach_verb(const Client& client) {
   return {.name = "attach", .summary = "a domain's console; Ctrl-] leaves it", .examples = {{"nagaya --host https://host:8443 attach web", ""}}, .options = {one_name},
           .run = [client](const Parsed& options) -> Result<int> {
             TRY_ASSIGN(const std::string name, name_of(options, "attach"));
-            return attach(client, path_of(name) + "/console", true, true, true);
+            return attach_remote(client, path_of(name) + "/console", true, true, true);
           }};
 }
 
 }  // namespace
+
+Result<int> attach_remote(const Client& client, const std::string& path, bool terminal, bool input, bool detach_key) {
+  api::RemoteStreams streams{.input = input ? STDIN_FILENO : -1, .terminal = terminal, .detach_key = detach_key};
+  TRY_ASSIGN(const host::SignalFd signals, host::SignalFd::create({SIGWINCH}));
+  std::optional<host::RawTerminal> raw;
+  if (terminal) {
+    streams.resized = signals.fd();
+    streams.size = [] { return host::terminal_size(host::is_terminal(STDIN_FILENO) ? STDIN_FILENO : STDOUT_FILENO); };
+    if (input && host::is_terminal(STDIN_FILENO)) {
+      TRY_ASSIGN(auto entered, host::RawTerminal::enter(STDIN_FILENO));
+      raw.emplace(std::move(entered));
+    }
+  }
+  auto ended = client.attach(path, streams);
+  raw.reset();
+  if (!ended) return std::unexpected(std::move(ended.error()));
+  return ended->value_or(0);
+}
 
 std::vector<CommandSpec> remote_commands(const Client& client) {
   return {ps_verb(client),

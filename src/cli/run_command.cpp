@@ -124,17 +124,7 @@ Result<int> run_of_image(const Parsed& options) {
     if (const std::string other = machine_only_option(options); !other.empty()) return fail(other, "it belongs to virtual machines", "leave --container out");
     return run_container(options);
   }
-  if (const std::string other = container_only_option(options, false); !other.empty()) return fail(other, "it belongs to containers", "give --container, too");
-  for (const char* option : {"kernel", "initrd", "firmware", "restore", "protocol", "module", "decompress-in-guest", "control",
-                             "save-on-signal", "save-and-exit", "no-reboot", "code-cache", "engine-log", "count-blocks", "perf-map"}) {
-    if (options.has(option)) {
-      return fail(fmt::format("--{}", option), fmt::format("it does not go with an image ('{}')", options.all("IMAGE")[0]));
-    }
-  }
-  proto::VmConfig config;
-  TRY(take_common(options, config));
-  // The machine's console is what its definition does not name.
-  if (!options.has("serial")) config.serial.clear();
+  TRY_ASSIGN(const proto::VmConfig config, image_machine_from_options(options));
   return run_image(options, config);
 }
 
@@ -156,6 +146,21 @@ Result<int> run(const Parsed& options) {
 }
 
 }  // namespace
+
+Result<proto::VmConfig> image_machine_from_options(const Parsed& options) {
+  if (const std::string other = container_only_option(options, false); !other.empty()) return fail(other, "it belongs to containers", "give --container, too");
+  for (const char* option : {"kernel", "initrd", "firmware", "restore", "protocol", "module", "decompress-in-guest", "control",
+                             "save-on-signal", "save-and-exit", "no-reboot", "code-cache", "engine-log", "count-blocks", "perf-map"}) {
+    if (options.has(option)) {
+      return fail(fmt::format("--{}", option), fmt::format("it does not go with an image ('{}')", options.all("IMAGE")[0]));
+    }
+  }
+  proto::VmConfig config;
+  TRY(take_common(options, config));
+  // The machine's console is what its definition does not name.
+  if (!options.has("serial")) config.serial.clear();
+  return config;
+}
 
 Result<proto::VmConfig> machine_from_options(const Parsed& options) {
   proto::VmConfig config;

@@ -15,13 +15,17 @@ THINGS = {"domain": "db", "action": "pause", "image": "nothing", "network": "not
 BODIES = {
     "createDomain": {"image": "nothing", "project": "default"},
     "updateDomain": {"labels": {}},
+    "putDomain": {"kind": "container", "image": "nothing", "project": "default"},
+    "putNetwork": {"kind": "network", "name": "nothing"},
+    "putVolume": {"kind": "volume", "name": "data", "project": "default"},
     "runExec": {"command": ["true"]},
     "pullImage": {"reference": "none"},
     "createNetwork": {"name": "default"},
     "createVolume": {"name": "data", "project": "default"},
     "createToken": {"name": "taken", "role": "viewer"},
 }
-QUERIES = {"openExec": "?command=sh", "getFiles": "?path=/", "putFiles": "?path=/missing", "waitForDomain": "?timeout=0", "streamEvents": ""}
+QUERIES = {"openExec": "?command=sh", "getFiles": "?path=/", "putFiles": "?path=/missing", "waitForDomain": "?timeout=0", "streamEvents": "", "putDomain": "?dryRun=true", "putNetwork": "?dryRun=true",
+           "putVolume": "?dryRun=true"}
 
 
 def check(ok, what):
@@ -110,7 +114,9 @@ with Server(program, tcp=True) as server:
     check(b'"db"' not in confined("GET", "/metrics").body and b'"theirs"' in confined("GET", "/metrics").body, "metrics of the project alone")
     # What a definition asks of the host is for its administrators.
     for definition, field in (({"privileged": True}, "privileged"), ({"volumes": ["ok:/a", "/etc:/b"]}, "volumes[1]"),
-                              ({"volumes": ["./x:/b"]}, "volumes[0]"), ({"networks": ["host"]}, "networks[0]")):
+                              ({"volumes": ["./x:/b"]}, "volumes[0]"), ({"devices": ["/dev/sda"]}, "devices"), ({"capAdd": ["ALL"]}, "capAdd"), ({"pid": "host"}, "pid"),
+                              ({"security": ["seccomp=unconfined"]}, "security"), ({"hardware": {"disks": [{"path": "/etc/shadow"}]}}, "hardware"),
+                              ({"sysctls": ["a=1"]}, "sysctls"), ({"limits": {"deviceReadBps": ["/dev/sda:1"]}}, "limits.deviceReadBps"), ({"networks": ["host"]}, "networks[0]")):
         for secret in (callers["operator", True], callers["operator", False], callers["admin", True]):
             answer = server.call("POST", "/v1/domains", {"image": "alpine", "kind": "container", **definition}, {"Authorization": "Bearer " + secret}, server.tls())
             check(answer.status == 403 and answer.json()["field"] == field, f"{definition}: {answer.status} {answer.body[:200]}")

@@ -72,6 +72,25 @@ def life(server):
     call(server, "createDomain", body=definition, status=409)
     operate(server, "createDomain", body={"image": "nothing"}, state="failed")
     check([d["name"] for d in call(server, "listDomains", query="?label=tier=one").json()] == ["new"], "filter by label")
+    # A definition: what differs is changed, what is equal stays; what needs a restart says so.
+    check(call(server, "putDomain", domain="new", query="?dryRun=true", body=definition, status=200).json()["action"] == "none", "nothing to change")
+    planned = call(server, "putDomain", domain="new", query="?dryRun=true", body={**definition, "env": ["A=1"]}, status=200).json()
+    check(planned["action"] == "restart" and [c["field"] for c in planned["changes"]] == ["env"], f"a plan: {planned}")
+    call(server, "putDomain", domain="new", body={**definition, "env": ["A=1"]}, status=409)
+    call(server, "putDomain", domain="other", body=definition, status=400)
+    call(server, "putDomain", domain="made", body={"image": "alpine"}, status=400)
+    hint = call(server, "putDomain", domain="made", body={"kind": "container", "imag": "alpine", "image": "alpine"}, status=400).json()
+    check("image" in hint.get("hint", ""), f"the nearest name: {hint}")
+    operate(server, "putDomain", domain="made", body={"kind": "container", "image": "alpine"})
+    operate(server, "putDomain", domain="made", body={"kind": "container", "image": "alpine", "labels": {"a": "b"}})
+    check(call(server, "getDomain", domain="made").json()["labels"] == {"a": "b"}, "it was changed")
+    operate(server, "deleteDomain", domain="made", query="?force=true")
+    network = {"kind": "network", "name": "put", "driver": "user"}
+    check(call(server, "putNetwork", network="put", body=network, status=200).json()["action"] == "create", "a network is made")
+    check(call(server, "putNetwork", network="put", body=network, status=200).json()["action"] == "none", "a network stays")
+    call(server, "deleteNetwork", network="put", status=204)
+    check(call(server, "putVolume", volume="put", body={"kind": "volume", "name": "put"}, status=200).json()["action"] == "create", "a volume is made")
+    call(server, "deleteVolume", volume="put", status=204)
     detail = call(server, "getDomain", domain="new", status=200)
     etag = detail.headers["etag"]
     call(server, "getDomain", domain="missing", status=404)
@@ -153,7 +172,7 @@ def rest(server):
     response = connection.getresponse()
     check(response.status == 200 and response.getheader("content-type") == "text/event-stream", "an event stream")
     kinds, last = set(), 0
-    while "removed" not in kinds:
+    while not {"removed", "stopped"} <= kinds:
         line = response.fp.readline() if not response.chunked else response.readline()
         if line.startswith(b"data: "):
             event = json.loads(line[6:])

@@ -137,6 +137,30 @@ Result<> FakeBackend::update(const std::string& name, const Json& update) {
   return {};
 }
 
+Result<Json> FakeBackend::plan(const Json& document) {
+  const std::lock_guard lock(mutex_);
+  const auto found = fakes_.find(document["name"]);
+  if (found == fakes_.end()) return Json{{"action", "create"}, {"changes", Json::array()}};
+  Json changes = Json::array();
+  bool restart = false;
+  for (const auto& [field, value] : document.items()) {
+    if (found->second.definition.value(field, Json()) == value) continue;
+    const bool live = field == "limits" || field == "labels" || found->second.state != "running";
+    restart = restart || !live;
+    changes.push_back({{"field", field}, {"to", value}, {"needs", live ? "nothing" : "restart"}});
+  }
+  return Json{{"action", changes.empty() ? "none" : restart ? "restart" : "change"}, {"changes", changes}};
+}
+
+Result<> FakeBackend::apply(const Json& document, const ApplyFlags& flags, Task& task) {
+  TRY_ASSIGN(const Json plan, this->plan(document));
+  if (plan["action"] == "create") return create(document, task);
+  if (plan["action"] == "restart" && !flags.restart) return conflict("it must be restarted");
+  const std::lock_guard lock(mutex_);
+  fakes_[document["name"]].definition = document;
+  return {};
+}
+
 Result<> FakeBackend::remove(const std::string& name, bool force, Task&) {
   const std::lock_guard lock(mutex_);
   TRY_ASSIGN(Fake* const fake, find(name));
@@ -377,6 +401,28 @@ Result<> FakeBackend::remove_volume(const std::string& name) {
   const std::lock_guard lock(mutex_);
   if (volumes_.erase(name) == 0) return missing("volume", name);
   return {};
+}
+
+Result<Json> FakeBackend::put(const Json& document, bool dry_run) {
+  const std::lock_guard lock(mutex_);
+  auto& all = document["kind"] == "network" ? networks_ : volumes_;
+  const std::string name = document["name"];
+  const bool exists = all.contains(name);
+  Json wanted = document;
+  if (document["kind"] == "network") {
+    wanted["kind"] = document.value("driver", "user");
+    wanted.erase("driver");
+  } else {
+    wanted.erase("kind");
+  }
+  Json changes = Json::array();
+  for (const auto& [field, value] : wanted.items()) {
+    if (exists && all[name].value(field, Json()) != value) changes.push_back({{"field", field}, {"to", value}, {"needs", "nothing"}});
+  }
+  if (!dry_run) {
+    for (const auto& [field, value] : wanted.items()) all[name][field] = value;
+  }
+  return Json{{"action", !exists ? "create" : changes.empty() ? "none" : "change"}, {"changes", changes}};
 }
 
 }  // namespace nagaya::api::test

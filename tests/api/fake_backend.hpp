@@ -33,6 +33,8 @@ class FakeBackend final : public Backend, private Domains, private Inside, priva
   Result<std::string> fresh_name(const Json& definition) override;
   Result<> create(const Json& definition, Task& task) override;
   Result<> update(const std::string& name, const Json& update) override;
+  Result<Json> plan(const Json& document) override;
+  Result<> apply(const Json& document, const ApplyFlags& flags, Task& task) override;
   Result<> remove(const std::string& name, bool force, Task& task) override;
   Result<> act(const std::string& name, Verb verb, const Json& action, Task& task) override;
   Result<Json> stats(const std::string& name) override;
@@ -55,6 +57,7 @@ class FakeBackend final : public Backend, private Domains, private Inside, priva
   Result<Json> volumes() override;
   Result<Json> create_volume(const Json& volume) override;
   Result<> remove_volume(const std::string& name) override;
+  Result<Json> put(const Json& document, bool dry_run) override;
 
   Json shown(const std::string& name, const Fake& fake) const;
   Result<Fake*> find(const std::string& name);

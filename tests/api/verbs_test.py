@@ -113,6 +113,53 @@ class Host:
             time.sleep(0.2)
 
 
+def definitions(host, check):
+    """apply and export of both kinds, here and on the server: made, left as it is, changed, refused, removed."""
+    for where in ((), ("--host", "unix://" + host.socket)):
+        for kind in ("container", "vm"):
+            name = f"verbs-d-{'server' if where else 'here'}-{kind}-{os.getpid()}"
+            document = {"kind": kind, "name": name, "image": host.image, "networks": ["none"], "user": "root", "entrypoint": ["/bin/sh"],
+                        "command": ["-c", "while :; do sleep 1; done"], "limits": {"memory": "128M"}, "labels": {"a": "b"}}
+
+            def apply(*words, text=None, code=0, said=""):
+                done = subprocess.run([host.nagaya, *where, "apply", "-f", "-", *words], env=host.environment, input=text or json.dumps(document),
+                                      capture_output=True, text=True, timeout=120)
+                check(done.returncode == code and said in done.stdout, f"apply {words} of {name}: {done.returncode} {done.stdout} {done.stderr}")
+
+            apply("--dry-run", said="would be created")
+            check(host.say("inspect", name).returncode != 0, "a dry run makes nothing")
+            apply(said="created")
+            apply(said="unchanged")
+            exported = subprocess.run([host.nagaya, *where, "export", name], env=host.environment, capture_output=True, text=True, timeout=60).stdout
+            apply(text=exported, said="unchanged")
+            document["env"] = ["A=1"]
+            apply("--dry-run", said="env")
+            apply(said="configured (env)")
+            apply(said="unchanged")
+            apply("--start", said="started")
+            host.ready(name)
+            document["env"] = ["A=2"]
+            apply(code=3, said="needs a restart")
+            apply("--restart", said="configured and restarted (env)")
+            host.ready(name)
+            document["labels"] = {"a": "c"}
+            apply(said="configured (labels)")
+            if kind == "container":
+                document["limits"]["pids"] = 77
+                apply(said="configured (limits.pids)")
+            apply(text=json.dumps({**document, "image": host.image + "x"}), code=3, said="made anew")
+            apply(text=json.dumps({**document, "kind": "vm" if kind == "container" else "container"}), code=125)
+            apply("--delete", code=125)
+            apply("--delete", "--force", said="removed")
+            apply("--delete", said="was not there")
+            print(f"definitions of {kind} {'on a server' if where else 'here'}: done", flush=True)
+        name = f"verbs-n-{os.getpid()}"
+        text = f"kind: volume\nname: {name}\n---\nkind: network\nname: {name}\nmtu: 1400\n"
+        for words, said in (((), "created"), ((), "unchanged"), (("--delete",), "removed")):
+            done = subprocess.run([host.nagaya, *where, "apply", "-f", "-", *words], env=host.environment, input=text, capture_output=True, text=True, timeout=60)
+            check(done.returncode == 0 and done.stdout.count(said) == 2, f"objects {words}: {done.stdout} {done.stderr}")
+
+
 def by_command(host, words, names):
     done = host.say(*(w.format(**names) for w in words.split()))
     code = done.returncode
@@ -137,7 +184,15 @@ def main():
         return 77
     host = Host(nagaya, guests, state)
     failures = 0
+
+    def check(ok, what):
+        nonlocal failures
+        if not ok:
+            failures += 1
+            print("FAILED", what, flush=True)
+
     try:
+        definitions(host, check)
         for way in ("command", "request"):
             for kind in ("container", "vm"):
                 names = {"name": f"verbs-a-{way}-{kind}-{os.getpid()}", "other": f"verbs-b-{way}-{kind}-{os.getpid()}"}

@@ -93,8 +93,9 @@ Result<> Client::read(const std::string& path, const Take& take) const {
   return {};
 }
 
-Result<> Client::operate(const std::string& method, const std::string& path, const Json& body, const std::function<void(const std::string&)>& tell) const {
+Result<> Client::operate(const std::string& method, const std::string& path, const Json& body, const std::function<void(const std::string&)>& tell, std::string* target) const {
   TRY_ASSIGN(Json operation, call(method, path, body));
+  if (target != nullptr && operation.is_object()) *target = operation.value("target", "");
   std::string said;
   while (operation.is_object() && operation.value("state", "") == "running") {
     if (const std::string message = operation.value("message", ""); tell && !message.empty() && message != said) tell(said = message);

@@ -40,7 +40,9 @@ class Client {
   /// Gives the body piece by piece until it ends or `take` says false.
   Result<> read(const std::string& path, const std::function<bool(std::string_view)>& take) const;
   /// Calls, and waits for the operation the answer names to end; progress goes to `tell`.
-  Result<> operate(const std::string& method, const std::string& path, const nlohmann::json& body, const std::function<void(const std::string&)>& tell) const;
+  /// `target` gets the operation's, such as the name of a new domain.
+  Result<> operate(const std::string& method, const std::string& path, const nlohmann::json& body, const std::function<void(const std::string&)>& tell,
+                   std::string* target = nullptr) const;
   /// A console or program over a WebSocket; its exit code, or nothing when the server did not know one.
   Result<std::optional<int>> attach(const std::string& path, const RemoteStreams& streams) const;
 

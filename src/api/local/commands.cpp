@@ -118,6 +118,16 @@ Result<CommandEnd> run_command(const std::vector<std::string>& words, const std:
   return end;
 }
 
+Result<CommandEnd> apply_by_command(const nlohmann::json& document, const std::vector<std::string>& options, const std::stop_token& stop,
+                                    const std::function<void(const std::string&)>& on_line) {
+  TRY_ASSIGN(const host::Fd given, host::Fd::memfd("definition", 0));
+  TRY(host::write_all(given.get(), document.dump()));
+  if (::lseek(given.get(), 0, SEEK_SET) != 0) return fail_errno("cannot hand over the definition");
+  std::vector<std::string> words = {"apply", "-f", "-"};
+  words.insert(words.end(), options.begin(), options.end());
+  return run_command(words, stop, on_line, {.input = given.get()});
+}
+
 Result<> succeed(const std::string& what, const CommandEnd& end) {
   if (end.code == 0) return {};
   std::string said = end.errors;

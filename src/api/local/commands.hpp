@@ -2,6 +2,7 @@
 // server has many threads, and a process that forks without exec must not come out of it.
 #pragma once
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -35,6 +36,9 @@ struct CommandStreams {
                                              const std::function<void(const std::string&)>& on_line = {}, const CommandOptions& options = {});
 /// Starts it; it is its caller's to wait for.
 [[nodiscard]] Result<host::Process> start_nagaya(const std::vector<std::string>& words, const CommandStreams& streams);
+/// Hands a document to "nagaya apply -f - OPTIONS".
+[[nodiscard]] Result<CommandEnd> apply_by_command(const nlohmann::json& document, const std::vector<std::string>& options, const std::stop_token& stop,
+                                                  const std::function<void(const std::string&)>& on_line);
 /// An end that is no success becomes an error with what was said last.
 [[nodiscard]] Result<> succeed(const std::string& what, const CommandEnd& end);
 

@@ -5,7 +5,7 @@
 
 #include "api/local/container_view.hpp"
 #include "api/local/life.hpp"
-#include "api/local/limits_view.hpp"
+#include "definition/limits.hpp"
 #include "domain/container_image.hpp"
 #include "image/store.hpp"
 
@@ -47,8 +47,8 @@ Result<> hold(const ContainerStore& store, const Container& container, Verb verb
 
 }  // namespace
 
-Result<> create_container(const ContainerStore& store, const Json& definition, const image::Image& image) {
-  TRY_ASSIGN(domain::ContainerDefinition wanted, container_definition_of(definition, image.id));
+Result<> create_container(const ContainerStore& store, const Json& document, const image::Image& image) {
+  TRY_ASSIGN(domain::ContainerDefinition wanted, definition::container_definition_of(document, image.id));
   domain::take_image(wanted, image);
   TRY_ASSIGN(const Container container, store.create(std::move(wanted)));
   auto done = domain::adapt_root(container, image);
@@ -58,10 +58,10 @@ Result<> create_container(const ContainerStore& store, const Json& definition, c
 
 Result<> update_container_by(const ContainerStore& store, Container container, const Json& update) {
   if (update.contains("limits") || update.contains("restart")) {
-    TRY_ASSIGN(const domain::DomainLimits limits, limits_of(update.value("limits", Json::object()), container.definition.limits));
+    TRY_ASSIGN(const domain::DomainLimits limits, definition::limits_of(update.value("limits", Json::object()), container.definition.limits));
     std::optional<domain::RestartPolicy> restart;
     if (update.contains("restart")) {
-      TRY_ASSIGN(restart, restart_of(update["restart"]));
+      TRY_ASSIGN(restart, definition::restart_of(update["restart"]));
     }
     auto done = domain::update_container(store, container, limits, restart);
     if (!done) {
@@ -72,13 +72,13 @@ Result<> update_container_by(const ContainerStore& store, Container container, c
   if (!update.contains("labels") && !update.contains("autostart")) return {};
   if (update.contains("autostart")) container.definition.autostart = update["autostart"];
   if (update.contains("labels")) {
-    const std::string project = container_project(container);
+    const std::string project = definition::project_of(container.definition);
     container.definition.labels.clear();
     for (const auto& [key, value] : update["labels"].items()) {
-      if (key == project_label) return of_code(EINVAL, fmt::format("labels.{}", key), "that label is the project's");
+      if (key == definition::project_label) return of_code(EINVAL, fmt::format("labels.{}", key), "that label is the project's");
       container.definition.labels[key] = value;
     }
-    if (project != "default") container.definition.labels[project_label] = project;
+    if (project != "default") container.definition.labels[definition::project_label] = project;
   }
   return store.save(container);
 }

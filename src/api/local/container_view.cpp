@@ -10,133 +10,20 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "api/local/limits_view.hpp"
+
 #include "api/text.hpp"
+#include "definition/limits.hpp"
 #include "net/port_spec.hpp"
 
 namespace nagaya::api {
 namespace {
-
-std::unexpected<Error> invalid(Error error) {
-  error.code = EINVAL;
-  return std::unexpected(std::move(error));
-}
 
 std::string small_file(const std::string& path) {
   const auto bytes = host::read_file(path, 64 * KiB);
   return bytes ? std::string(bytes->begin(), bytes->end()) : std::string();
 }
 
-std::string volume_text(const domain::ContainerVolume& volume) {
-  std::string options = volume.read_only ? "ro" : "";
-  for (const std::string& one : volume.options) options += (options.empty() ? "" : ",") + one;
-  if (volume.source.empty()) return volume.target;
-  return fmt::format("{}:{}{}{}", volume.source, volume.target, options.empty() ? "" : ":", options);
-}
-
-Json labels_json(const domain::ContainerDefinition& d) {
-  Json out = Json::object();
-  for (const auto& [key, value] : d.labels) {
-    if (key != project_label) out[key] = value;
-  }
-  return out;
-}
-
 }  // namespace
-
-std::string container_project(const domain::Container& container) {
-  const auto found = container.definition.labels.find(project_label);
-  return found == container.definition.labels.end() ? "default" : found->second;
-}
-
-Result<domain::RestartPolicy> restart_of(const Json& restart) {
-  std::string text = restart.at("policy");
-  if (const u64 retries = restart.value("retries", u64{0}); retries != 0) {
-    if (text != "on-failure") return invalid({"restart.retries", "only on-failure takes it"});
-    text += fmt::format(":{}", retries);
-  }
-  auto parsed = domain::RestartPolicy::parse(text);
-  if (!parsed) return invalid(std::move(parsed.error()));
-  return parsed;
-}
-
-Result<domain::ContainerDefinition> container_definition_of(const Json& d, std::string image) {
-  for (const char* field : {"engine", "diskSize", "userData", "append", "sshKeys"}) {
-    if (d.contains(field)) return std::unexpected(Error{fmt::format("{} is for virtual machines", field), "this is a container", {}, EOPNOTSUPP});
-  }
-  domain::ContainerDefinition out{.name = d.at("name"), .image = std::move(image), .image_name = d.at("image")};
-  // Named: items() refers to it, and a temporary would be gone before the first one.
-  const Json labels = d.value("labels", Json::object());
-  for (const auto& [key, value] : labels.items()) {
-    if (key == project_label) return invalid({fmt::format("labels.{}", key), "that label is the project's", "say it by 'project'"});
-    out.labels[key] = value;
-  }
-  if (const std::string project = d.value("project", "default"); project != "default") out.labels[project_label] = project;
-  if (d.contains("entrypoint")) out.entrypoint = d["entrypoint"].get<std::vector<std::string>>();
-  out.command = d.value("command", std::vector<std::string>{});
-  out.env = d.value("env", std::vector<std::string>{});
-  out.workdir = d.value("workdir", "");
-  out.user = d.value("user", "");
-  out.hostname = d.value("hostname", "");
-  out.terminal = d.value("terminal", false);
-  // Someone may come to its console later.
-  out.interactive = out.terminal;
-  out.system = d.value("system", false);
-  out.read_only = d.value("readOnly", false);
-  out.privileged = d.value("privileged", false);
-  out.autostart = d.value("autostart", false);
-  out.networks = d.value("networks", std::vector<std::string>{});
-  out.publish = d.value("publish", std::vector<std::string>{});
-  if (d.contains("restart")) {
-    TRY_ASSIGN(out.restart, restart_of(d["restart"]));
-  }
-  TRY_ASSIGN(out.limits, limits_of(d.value("limits", Json::object()), {}));
-  for (const std::string& text : d.value("volumes", std::vector<std::string>{})) {
-    auto volume = domain::parse_volume(text);
-    if (!volume) return invalid(std::move(volume.error()));
-    out.volumes.push_back(std::move(*volume));
-  }
-  if (auto ok = out.validate(); !ok) return invalid(std::move(ok.error()));
-  return out;
-}
-
-Json container_definition(const domain::Container& container) {
-  const domain::ContainerDefinition& d = container.definition;
-  Json out = {{"name", d.name}, {"kind", "container"}, {"image", d.image_name}, {"project", container_project(container)}};
-  const auto list = [&](const char* name, const std::vector<std::string>& values) {
-    if (!values.empty()) out[name] = values;
-  };
-  const auto text = [&](const char* name, const std::string& value) {
-    if (!value.empty()) out[name] = value;
-  };
-  const auto flag = [&](const char* name, bool value) {
-    if (value) out[name] = true;
-  };
-  if (d.entrypoint) out["entrypoint"] = *d.entrypoint;
-  list("command", d.command);
-  list("env", d.env);
-  list("networks", d.networks);
-  list("publish", d.publish);
-  text("workdir", d.workdir);
-  text("user", d.user);
-  text("hostname", d.hostname);
-  flag("terminal", d.terminal);
-  flag("system", d.system);
-  flag("readOnly", d.read_only);
-  flag("privileged", d.privileged);
-  flag("autostart", d.autostart);
-  if (Json limits = limits_json(d.limits); !limits.empty()) out["limits"] = std::move(limits);
-  if (Json labels = labels_json(d); !labels.empty()) out["labels"] = std::move(labels);
-  const std::string policy = d.restart.text();
-  if (policy != "no") {
-    out["restart"] = {{"policy", policy.substr(0, policy.find(':'))}};
-    if (d.restart.retries != 0) out["restart"]["retries"] = d.restart.retries;
-  }
-  std::vector<std::string> volumes;
-  for (const domain::ContainerVolume& volume : d.volumes) volumes.push_back(volume_text(volume));
-  list("volumes", volumes);
-  return out;
-}
 
 Json container_summary(const domain::ContainerStore& store, const domain::Container& container) {
   const domain::ContainerDefinition& d = container.definition;
@@ -144,7 +31,7 @@ Json container_summary(const domain::ContainerStore& store, const domain::Contai
   using Phase = domain::ContainerStatus::Phase;
   std::string state = status.phase == Phase::created ? "created" : status.phase == Phase::running ? "running" : status.phase == Phase::failed ? "failed" : "stopped";
   if (state == "running" && domain::container_paused(container)) state = "paused";
-  Json out = {{"name", d.name}, {"id", d.id}, {"kind", "container"}, {"state", state}, {"image", d.image_name}, {"project", container_project(container)},
+  Json out = {{"name", d.name}, {"id", d.id}, {"kind", "container"}, {"state", state}, {"image", d.image_name}, {"project", definition::project_of(d)},
               {"created", d.created}, {"restarts", status.restarts}};
   if (status.phase == Phase::running && !status.health.empty()) out["health"] = status.health;
   if (!status.started.empty()) out["started"] = status.started;
@@ -164,8 +51,8 @@ Json container_summary(const domain::ContainerStore& store, const domain::Contai
     }
   }
   if (!ports.empty()) out["ports"] = std::move(ports);
-  if (Json labels = labels_json(d); !labels.empty()) out["labels"] = std::move(labels);
-  if (Json limits = limits_json(d.limits); !limits.empty()) out["limits"] = std::move(limits);
+  if (Json labels = definition::own_labels(d); !labels.empty()) out["labels"] = std::move(labels);
+  if (Json limits = definition::limits_json(d.limits); !limits.empty()) out["limits"] = std::move(limits);
   return out;
 }
 

@@ -1,21 +1,11 @@
-// A container as the API's schemas show it.
+// A container as the API's schemas show it; its definition is definition/container.hpp's.
 #pragma once
-#include <string>
-
 #include "api/backend.hpp"
+#include "definition/container.hpp"
 #include "domain/container_control.hpp"
-#include "domain/container_store.hpp"
 
 namespace nagaya::api {
 
-/// The label that holds a domain's project.
-inline constexpr const char* project_label = "nagaya.project";
-
-[[nodiscard]] std::string container_project(const domain::Container& container);
-/// `image` is the id. Errors have EINVAL.
-[[nodiscard]] Result<domain::ContainerDefinition> container_definition_of(const Json& definition, std::string image);
-[[nodiscard]] Result<domain::RestartPolicy> restart_of(const Json& restart);
-[[nodiscard]] Json container_definition(const domain::Container& container);
 /// Domain.
 [[nodiscard]] Json container_summary(const domain::ContainerStore& store, const domain::Container& container);
 /// Stats; ENOTCONN: it does not run.

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cerrno>
 
+#include "api/access.hpp"
 #include "api/local/commands.hpp"
 #include "api/local/container_inside.hpp"
 #include "api/local/container_view.hpp"
@@ -14,6 +15,8 @@
 #include "api/local/machine_inside.hpp"
 #include "api/local/machine_view.hpp"
 #include "api/local/watcher.hpp"
+#include "api/text.hpp"
+#include "definition/plan.hpp"
 #include "domain/machine_control.hpp"
 #include "image/store.hpp"
 
@@ -60,8 +63,8 @@ class LocalBackend final : public Backend, private Domains, private Inside {
   }
   static std::string project_of(const Domain& one) {
     return by_kind(
-        one, [](const Machine& machine) { return MachineNotes::read(machine).project; },
-        [](const Container& container) { return container_project(container); });
+        one, [](const Machine& machine) { return definition::MachineNotes::read(machine).project; },
+        [](const Container& container) { return definition::project_of(container.definition); });
   }
 
   Result<Json> list() override {
@@ -75,8 +78,8 @@ class LocalBackend final : public Backend, private Domains, private Inside {
     TRY_ASSIGN(const Domain one, find(name));
     Json out = summary(one);
     out["definition"] = by_kind(
-        one, [](const Machine& machine) { return machine_definition(machine, MachineNotes::read(machine)); },
-        [](const Container& container) { return container_definition(container); });
+        one, [](const Machine& machine) { return definition::machine_document(machine.spec, definition::MachineNotes::read(machine)); },
+        [](const Container& container) { return definition::container_document(container.definition); });
     return out;
   }
 
@@ -122,6 +125,27 @@ class LocalBackend final : public Backend, private Domains, private Inside {
         one, [&](const Machine& machine) { return update_machine(store_.machines(), machine, update); },
         [&](const Container& container) { return update_container_by(store_.containers(), container, update); }));
     watcher_.tell("updated", name, project_of(one));
+    return {};
+  }
+
+  Result<Json> plan(const Json& document) override {
+    TRY_ASSIGN(const definition::Plan plan, definition::plan_domain(store_, document));
+    return plan.to_json();
+  }
+
+  Result<> apply(const Json& document, const ApplyFlags& flags, Task& task) override {
+    const std::string name = document.at("name");
+    TRY_ASSIGN(const definition::Plan plan, definition::plan_domain(store_, document));
+    const definition::Need need = plan.need();
+    if (need == definition::Need::anew && !flags.recreate) return of_code(EBUSY, fmt::format("'{}' must be made anew", name), "what it has written would be lost");
+    if (need == definition::Need::restart && !flags.restart && !flags.recreate) return of_code(EBUSY, fmt::format("'{}' must be restarted", name));
+    std::vector<std::string> options;
+    for (const auto& [given, option] : {std::pair{flags.restart, "--restart"}, {flags.recreate, "--recreate"}, {flags.start, "--start"}}) {
+      if (given) options.emplace_back(option);
+    }
+    TRY_ASSIGN(const CommandEnd end, apply_by_command(document, options, task.stop(), [&](const std::string& line) { task.progress(-1, printable(line, 200)); }));
+    TRY(succeed(fmt::format("cannot apply the definition of '{}'", name), end));
+    if (plan.exists) watcher_.tell("updated", name, document.value("project", default_project));
     return {};
   }
 

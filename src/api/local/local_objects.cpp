@@ -2,20 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <filesystem>
-#include <map>
 
-#include "api/access.hpp"
 #include "api/local/commands.hpp"
 #include "api/local/life.hpp"
 #include "api/text.hpp"
-#include "domain/container_store.hpp"
-#include "host/dirs.hpp"
+#include "definition/document.hpp"
+#include "definition/objects.hpp"
+#include "definition/plan.hpp"
 #include "image/store.hpp"
 #include "net/network.hpp"
-#include "proto/device_config.hpp"
 
 namespace nagaya::api {
 namespace {
@@ -108,79 +104,28 @@ Result<> LocalObjects::remove_network(const std::string& name) {
   return done;
 }
 
-// A volume is a folder, <state>/volumes/NAME, with its files in data/ and what we know of it in api.json.
-namespace {
-
-namespace fs = std::filesystem;
-fs::path volumes_folder() { return fs::path(host::state_dir()) / "volumes"; }
-
-Json read_volume(const std::string& name) {
-  const fs::path folder = volumes_folder() / name;
-  Json out = {{"name", name}, {"project", default_project}, {"path", (folder / "data").string()}};
-  const auto bytes = host::read_file((folder / "api.json").string(), 64 * KiB);
-  const Json notes = bytes ? Json::parse(bytes->begin(), bytes->end(), nullptr, false) : Json();
-  for (const char* key : {"project", "labels", "created"}) {
-    if (notes.is_object() && notes.contains(key)) out[key] = notes[key];
-  }
-  return out;
-}
-
-std::map<std::string, std::vector<std::string>> volume_users() {
-  std::map<std::string, std::vector<std::string>> out;
-  const auto containers = domain::ContainerStore().list();
-  if (!containers) return out;
-  for (const domain::Container& one : *containers) {
-    for (const domain::ContainerVolume& volume : one.definition.volumes) {
-      if (!volume.source.empty() && volume.source.find('/') == std::string::npos) out[volume.source].push_back(one.definition.name);
-    }
-  }
-  return out;
-}
-
-}  // namespace
-
 Result<Json> LocalObjects::volumes() {
-  const auto users = volume_users();
-  std::vector<std::string> names;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(volumes_folder(), error)) {
-    if (proto::plain_name(entry.path().filename().string())) names.push_back(entry.path().filename());
-  }
-  std::ranges::sort(names);
   Json out = Json::array();
-  for (const std::string& name : names) {
-    Json one = read_volume(name);
-    if (const auto found = users.find(name); found != users.end()) one["usedBy"] = found->second;
-    out.push_back(std::move(one));
-  }
+  for (Json& one : definition::all_volumes()) out.push_back(std::move(one));
   return out;
 }
 
 Result<Json> LocalObjects::create_volume(const Json& volume) {
-  const std::string name = volume.at("name");
-  std::error_code error;
-  fs::create_directories(volumes_folder(), error);
-  // Whoever makes the folder has made the volume.
-  if (!fs::create_directory(volumes_folder() / name, error)) {
-    if (error) return fail(fmt::format("cannot make volume '{}'", name), error.message());
-    return of_code(EEXIST, fmt::format("there is a volume '{}' already", name));
-  }
-  TRY(domain::ContainerStore().volume(name));
-  const Json notes = {{"project", volume.value("project", default_project)}, {"labels", volume.value("labels", Json::object())}, {"created", now_text()}};
-  const std::string text = notes.dump(2) + "\n";
-  TRY(host::replace_file((volumes_folder() / name / "api.json").string(), {reinterpret_cast<const u8*>(text.data()), text.size()}));
-  return read_volume(name);
+  TRY(definition::create_volume(volume));
+  return definition::find_volume(volume.at("name")).value_or(volume);
 }
 
-Result<> LocalObjects::remove_volume(const std::string& name) {
-  std::error_code error;
-  const fs::path folder = volumes_folder() / name;
-  if (!proto::plain_name(name) || !fs::is_directory(folder, error)) return of_code(ENOENT, fmt::format("there is no volume '{}'", name));
-  const auto users = volume_users();
-  if (const auto found = users.find(name); found != users.end()) return of_code(EBUSY, fmt::format("volume '{}' is used by '{}'", name, found->second[0]));
-  fs::remove_all(folder, error);
-  if (error) return fail(fmt::format("cannot remove volume '{}'", name), error.message());
-  return {};
+Result<> LocalObjects::remove_volume(const std::string& name) { return definition::remove_volume(name); }
+
+Result<Json> LocalObjects::put(const Json& document, bool dry_run) {
+  const bool network = document.at("kind") == "network";
+  TRY_ASSIGN(const definition::Plan plan, network ? definition::plan_network(net::NetworkStore(), document) : definition::plan_volume(document));
+  if (!dry_run && std::string_view(plan.action()) != "none") {
+    CommandEnd end;
+    TRY_ASSIGN(end, apply_by_command(document, {}, {}, {}));
+    TRY(succeed(fmt::format("cannot apply {}", definition::title(document)), end));
+  }
+  return plan.to_json();
 }
 
 }  // namespace nagaya::api

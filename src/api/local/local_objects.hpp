@@ -17,6 +17,7 @@ class LocalObjects final : public Objects {
   Result<Json> volumes() override;
   Result<Json> create_volume(const Json& volume) override;
   Result<> remove_volume(const std::string& name) override;
+  Result<Json> put(const Json& document, bool dry_run) override;
 };
 
 }  // namespace nagaya::api

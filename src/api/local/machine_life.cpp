@@ -26,15 +26,15 @@ Result<> stop(const MachineStore& store, const Machine& machine, const Json& act
 
 }  // namespace
 
-Result<> create_machine(const MachineStore& store, const Json& definition, const image::Image& image, Task& task) {
+Result<> create_machine(const MachineStore& store, const Json& document, const image::Image& image, Task& task) {
   for (const char* field : {"restart", "autostart"}) {
-    if (definition.contains(field) && definition[field] != false && definition[field] != Json{{"policy", "no"}}) {
+    if (document.contains(field) && document[field] != false && document[field] != Json{{"policy", "no"}}) {
       return of_code(EOPNOTSUPP, fmt::format("{} is for containers", field), "this is a virtual machine");
     }
   }
-  TRY_ASSIGN(domain::MachineSpec spec, machine_spec_of(definition, image.id));
+  TRY_ASSIGN(domain::MachineSpec spec, definition::machine_spec_of(document, image.id));
   task.progress(0.9, "making its disk");
-  const MachineNotes notes{.project = definition.value("project", "default"), .labels = definition.value("labels", Json::object())};
+  const definition::MachineNotes notes{.project = document.value("project", "default"), .labels = document.value("labels", Json::object())};
   auto made = domain::make_machine(store, image, std::move(spec));
   if (!made) {
     if (made.error().code == 0) made.error().code = EINVAL;
@@ -49,12 +49,12 @@ Result<> create_machine(const MachineStore& store, const Json& definition, const
 
 Result<> update_machine(const MachineStore& store, Machine machine, const Json& update) {
   if (update.contains("restart") || update.contains("autostart")) return of_code(EOPNOTSUPP, "restart, autostart", "a virtual machine has none");
-  MachineNotes notes = MachineNotes::read(machine);
+  definition::MachineNotes notes = definition::MachineNotes::read(machine);
   if (update.contains("limits")) {
     // Held while it changes, so that no start comes in between.
     const auto lock = store.lock(machine);
     if (!lock) return of_code(EBUSY, fmt::format("'{}' runs", machine.spec.name), "a machine's limits change while it is stopped");
-    TRY(limit_machine(machine.spec, update["limits"]));
+    TRY(definition::limit_machine(machine.spec, update["limits"]));
     if (auto ok = machine.spec.validate(); !ok) {
       ok.error().code = EINVAL;
       return ok;

@@ -1,4 +1,4 @@
-#include "api/local/limits_view.hpp"
+#include "definition/limits.hpp"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -10,8 +10,9 @@
 #include <filesystem>
 
 #include "host/dirs.hpp"
+#include "proto/sizes.hpp"
 
-namespace nagaya::api {
+namespace nagaya::definition {
 namespace {
 
 std::unexpected<Error> invalid(Error error) {
@@ -20,10 +21,11 @@ std::unexpected<Error> invalid(Error error) {
 }
 
 // The two scales of weights, as runtimes convert them: shares of v1 (2 to 262144) and weights of v2 (1 to 10000).
+// Back they are rounded up, so that a weight that was shown is the same number again when it comes back.
 u64 shares_of(u64 weight) { return weight == 0 ? 0 : 2 + (weight - 1) * 262142 / 9999; }
 u64 weight_of(u64 shares) { return shares == 0 ? 0 : 1 + ((shares - 2) * 9999 + 262141) / 262142; }
 u16 blkio_of(u64 weight) { return weight == 0 ? u16{0} : static_cast<u16>(10 + (weight - 1) * 990 / 9999); }
-u64 io_weight_of(u16 blkio) { return blkio == 0 ? 0 : 1 + (u64{blkio} - 10) * 9999 / 990; }
+u64 io_weight_of(u16 blkio) { return blkio == 0 ? 0 : 1 + ((u64{blkio} - 10) * 9999 + 989) / 990; }
 
 // The whole disk that domains lie on: rates are those of disks, not of their partitions.
 Result<std::string> disk_of_domains() {
@@ -37,10 +39,27 @@ Result<std::string> disk_of_domains() {
   return "/dev/" + disk.filename().string();
 }
 
+/// The rate of the disk that domains lie on; 0: those are other disks.
 u64 rate_of(const std::vector<std::string>& rates) {
-  if (rates.empty()) return 0;
-  return std::strtoull(rates[0].c_str() + rates[0].rfind(':') + 1, nullptr, 10);
+  if (rates.size() != 1) return 0;
+  const auto disk = disk_of_domains();
+  const std::size_t colon = rates[0].rfind(':');
+  if (!disk || rates[0].substr(0, colon) != *disk) return 0;
+  return std::strtoull(rates[0].c_str() + colon + 1, nullptr, 10);
 }
+
+/// A number of bytes, or a text such as "512M".
+Result<i64> bytes_of(const Json& value) {
+  if (value.is_number()) return value.get<i64>();
+  TRY_ASSIGN(const u64 size, proto::parse_size(value.get_ref<const std::string&>()));
+  return static_cast<i64>(size);
+}
+
+constexpr std::pair<const char*, std::vector<std::string> domain::DomainLimits::*> rate_lists[] = {
+    {"deviceReadBps", &domain::DomainLimits::read_bps},
+    {"deviceWriteBps", &domain::DomainLimits::write_bps},
+    {"deviceReadIops", &domain::DomainLimits::read_iops},
+    {"deviceWriteIops", &domain::DomainLimits::write_iops}};
 
 }  // namespace
 
@@ -48,9 +67,18 @@ Result<domain::DomainLimits> limits_of(const Json& limits, domain::DomainLimits 
   const auto number = [&](const char* name, auto& field, auto convert) {
     if (limits.contains(name)) field = convert(limits[name].template get<u64>());
   };
-  number("memory", now.memory, [](u64 n) { return n; });
+  const auto size = [&](const char* name, auto& field) -> Result<> {
+    if (!limits.contains(name)) return {};
+    auto bytes = bytes_of(limits[name]);
+    if (!bytes) return invalid(std::move(bytes.error()).within(name));
+    field = static_cast<std::remove_reference_t<decltype(field)>>(*bytes);
+    return {};
+  };
+  TRY(size("memory", now.memory));
+  TRY(size("memoryReservation", now.memory_reservation));
+  TRY(size("memorySwap", now.memory_swap));
   number("cpuWeight", now.cpu_shares, shares_of);
-  number("pids", now.pids, [](u64 n) { return static_cast<i64>(n); });
+  if (limits.contains("pids")) now.pids = limits["pids"].get<i64>();
   number("ioWeight", now.blkio_weight, blkio_of);
   if (limits.contains("cpus")) now.cpu_thousandths = static_cast<u64>(std::llround(limits["cpus"].get<double>() * 1000));
   if (limits.contains("cpuset")) now.cpuset_cpus = limits["cpuset"];
@@ -62,6 +90,9 @@ Result<domain::DomainLimits> limits_of(const Json& limits, domain::DomainLimits 
     TRY_ASSIGN(const std::string disk, disk_of_domains());
     rates->push_back(fmt::format("{}:{}", disk, limits[name].get<u64>()));
   }
+  for (const auto& [name, list] : rate_lists) {
+    if (limits.contains(name)) now.*list = limits[name].get<std::vector<std::string>>();
+  }
   if (auto ok = now.validate(); !ok) return invalid(std::move(ok.error()));
   return now;
 }
@@ -69,15 +100,24 @@ Result<domain::DomainLimits> limits_of(const Json& limits, domain::DomainLimits 
 Json limits_json(const domain::DomainLimits& limits) {
   Json out = Json::object();
   if (limits.memory != 0) out["memory"] = limits.memory;
+  if (limits.memory_reservation != 0) out["memoryReservation"] = limits.memory_reservation;
+  if (limits.memory_swap != 0) out["memorySwap"] = limits.memory_swap;
   if (limits.cpu_thousandths != 0) out["cpus"] = static_cast<double>(limits.cpu_thousandths) / 1000;
   if (limits.cpu_shares != 0) out["cpuWeight"] = weight_of(limits.cpu_shares);
   if (!limits.cpuset_cpus.empty()) out["cpuset"] = limits.cpuset_cpus;
   if (!limits.cpuset_mems.empty()) out["numaNodes"] = limits.cpuset_mems;
-  if (limits.pids > 0) out["pids"] = limits.pids;
+  if (limits.pids != 0) out["pids"] = limits.pids;
   if (limits.blkio_weight != 0) out["ioWeight"] = io_weight_of(limits.blkio_weight);
-  if (const u64 rate = rate_of(limits.read_bps); rate != 0) out["readBps"] = rate;
-  if (const u64 rate = rate_of(limits.write_bps); rate != 0) out["writeBps"] = rate;
+  for (const auto& [name, list] : rate_lists) {
+    const std::string key = name;
+    const u64 rate = key == "deviceReadBps" || key == "deviceWriteBps" ? rate_of(limits.*list) : 0;
+    if (rate != 0) {
+      out[key == "deviceReadBps" ? "readBps" : "writeBps"] = rate;
+    } else if (!(limits.*list).empty()) {
+      out[key] = limits.*list;
+    }
+  }
   return out;
 }
 
-}  // namespace nagaya::api
+}  // namespace nagaya::definition

@@ -1,0 +1,146 @@
+#include "definition/container.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "definition/limits.hpp"
+#include "proto/sizes.hpp"
+
+namespace nagaya::definition {
+namespace {
+
+using D = domain::ContainerDefinition;
+// What is the same in a definition and in the container's own file, by its name here.
+constexpr std::pair<const char*, std::string D::*> texts[] = {
+    {"workdir", &D::workdir}, {"user", &D::user}, {"hostname", &D::hostname}, {"stopSignal", &D::stop_signal}, {"storageDriver", &D::storage_driver},
+    {"userns", &D::userns},   {"pid", &D::pid},   {"ipc", &D::ipc},           {"uts", &D::uts},                {"cgroupns", &D::cgroupns}};
+constexpr std::pair<const char*, std::vector<std::string> D::*> lists[] = {
+    {"command", &D::command}, {"env", &D::env},          {"networks", &D::networks}, {"publish", &D::publish}, {"ulimits", &D::ulimits}, {"sysctls", &D::sysctls},
+    {"capAdd", &D::cap_add},  {"capDrop", &D::cap_drop}, {"security", &D::security}, {"devices", &D::devices}, {"tmpfs", &D::tmpfs},     {"dns", &D::dns},
+    {"addHosts", &D::add_hosts}};
+constexpr std::pair<const char*, bool D::*> flags[] = {{"terminal", &D::terminal},     {"system", &D::system},       {"readOnly", &D::read_only}, {"privileged", &D::privileged},
+                                                       {"autostart", &D::autostart}, {"publishAll", &D::publish_all}, {"remove", &D::remove}};
+
+std::unexpected<Error> invalid(Error error) {
+  error.code = EINVAL;
+  return std::unexpected(std::move(error));
+}
+
+std::string volume_text(const domain::ContainerVolume& volume) {
+  std::string options = volume.read_only ? "ro" : "";
+  for (const std::string& one : volume.options) options += (options.empty() ? "" : ",") + one;
+  if (volume.source.empty()) return volume.target;
+  return fmt::format("{}:{}{}{}", volume.source, volume.target, options.empty() ? "" : ":", options);
+}
+
+}  // namespace
+
+std::string project_of(const domain::ContainerDefinition& d) {
+  const auto found = d.labels.find(project_label);
+  return found == d.labels.end() ? "default" : found->second;
+}
+
+Result<domain::RestartPolicy> restart_of(const Json& restart) {
+  std::string text = restart.at("policy");
+  if (const u64 retries = restart.value("retries", u64{0}); retries != 0) {
+    if (text != "on-failure") return invalid({"restart.retries", "only on-failure takes it"});
+    text += fmt::format(":{}", retries);
+  }
+  auto parsed = domain::RestartPolicy::parse(text);
+  if (!parsed) return invalid(std::move(parsed.error()));
+  return parsed;
+}
+
+Result<domain::ContainerDefinition> container_definition_of(const Json& d, std::string image) {
+  for (const char* field : {"engine", "cpu", "numaNode", "diskSize", "userData", "append", "sshKeys", "hardware"}) {
+    if (d.contains(field)) return std::unexpected(Error{fmt::format("{} is for virtual machines", field), "this is a container", {}, EOPNOTSUPP});
+  }
+  domain::ContainerDefinition out{.name = d.at("name"), .image = std::move(image), .image_name = d.at("image")};
+  // Named: items() refers to it, and a temporary would be gone before the first one.
+  const Json labels = d.value("labels", Json::object());
+  for (const auto& [key, value] : labels.items()) {
+    if (key == project_label) return invalid({fmt::format("labels.{}", key), "that label is the project's", "say it by 'project'"});
+    out.labels[key] = value;
+  }
+  if (const std::string project = d.value("project", "default"); project != "default") out.labels[project_label] = project;
+  if (d.contains("entrypoint")) out.entrypoint = d["entrypoint"].get<std::vector<std::string>>();
+  for (const auto& [name, field] : texts) out.*field = d.value(name, std::string());
+  for (const auto& [name, field] : lists) out.*field = d.value(name, std::vector<std::string>{});
+  for (const auto& [name, field] : flags) out.*field = d.value(name, false);
+  // Someone may come to its console later.
+  out.interactive = d.value("interactive", out.terminal);
+  out.reaper = d.value("reaper", true);
+  out.stop_timeout = d.value("stopTimeout", out.stop_timeout);
+  if (d.contains("shmSize")) {
+    if (d["shmSize"].is_number()) {
+      out.shm_size = d["shmSize"].get<u64>();
+    } else {
+      auto size = proto::parse_size(d["shmSize"].get<std::string>());
+      if (!size) return invalid(std::move(size.error()).within("shmSize"));
+      out.shm_size = *size;
+    }
+  }
+  if (d.contains("restart")) {
+    TRY_ASSIGN(out.restart, restart_of(d["restart"]));
+  }
+  if (d.contains("health")) {
+    const Json& health = d["health"];
+    out.health = {.test = health.value("test", std::vector<std::string>{}),
+                  .interval_ms = health.value("intervalMs", u64{0}),
+                  .timeout_ms = health.value("timeoutMs", u64{0}),
+                  .start_period_ms = health.value("startPeriodMs", u64{0}),
+                  .retries = health.value("retries", u64{0})};
+  }
+  TRY_ASSIGN(out.limits, limits_of(d.value("limits", Json::object()), {}));
+  for (const std::string& text : d.value("volumes", std::vector<std::string>{})) {
+    auto volume = domain::parse_volume(text);
+    if (!volume) return invalid(std::move(volume.error()));
+    out.volumes.push_back(std::move(*volume));
+  }
+  if (auto ok = out.validate(); !ok) return invalid(std::move(ok.error()));
+  return out;
+}
+
+Json own_labels(const domain::ContainerDefinition& d) {
+  Json out = Json::object();
+  for (const auto& [key, value] : d.labels) {
+    if (key != project_label) out[key] = value;
+  }
+  return out;
+}
+
+Json container_document(const domain::ContainerDefinition& d) {
+  Json out = {{"name", d.name}, {"kind", "container"}, {"image", d.image_name}, {"project", project_of(d)}};
+  if (d.entrypoint) out["entrypoint"] = *d.entrypoint;
+  for (const auto& [name, field] : texts) {
+    if (!(d.*field).empty()) out[name] = d.*field;
+  }
+  for (const auto& [name, field] : lists) {
+    if (!(d.*field).empty()) out[name] = d.*field;
+  }
+  for (const auto& [name, field] : flags) {
+    if (d.*field) out[name] = true;
+  }
+  const D usual;
+  if (d.interactive != d.terminal) out["interactive"] = d.interactive;
+  if (!d.reaper) out["reaper"] = false;
+  if (d.stop_timeout != usual.stop_timeout) out["stopTimeout"] = d.stop_timeout;
+  if (d.shm_size != usual.shm_size) out["shmSize"] = d.shm_size;
+  const image::HealthCheck& health = d.health;
+  if (!health.test.empty()) out["health"]["test"] = health.test;
+  for (const auto& [name, value] : {std::pair{"intervalMs", health.interval_ms}, {"timeoutMs", health.timeout_ms}, {"startPeriodMs", health.start_period_ms}, {"retries", health.retries}}) {
+    if (value != 0) out["health"][name] = value;
+  }
+  if (Json limits = limits_json(d.limits); !limits.empty()) out["limits"] = std::move(limits);
+  if (Json labels = own_labels(d); !labels.empty()) out["labels"] = std::move(labels);
+  const std::string policy = d.restart.text();
+  if (policy != "no") {
+    out["restart"] = {{"policy", policy.substr(0, policy.find(':'))}};
+    if (d.restart.retries != 0) out["restart"]["retries"] = d.restart.retries;
+  }
+  for (const domain::ContainerVolume& volume : d.volumes) out["volumes"].push_back(volume_text(volume));
+  return out;
+}
+
+}  // namespace nagaya::definition

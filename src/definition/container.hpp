@@ -1,0 +1,20 @@
+// Containers between their definitions and what the domain library keeps of them.
+#pragma once
+#include "definition/yaml.hpp"
+#include "domain/container_store.hpp"
+
+namespace nagaya::definition {
+
+/// The label of a container that holds its project.
+inline constexpr const char* project_label = "nagaya.project";
+
+[[nodiscard]] std::string project_of(const domain::ContainerDefinition& definition);
+/// Its labels without that one.
+[[nodiscard]] Json own_labels(const domain::ContainerDefinition& definition);
+[[nodiscard]] Result<domain::RestartPolicy> restart_of(const Json& restart);
+/// Errors have EINVAL or, for fields of machines, EOPNOTSUPP.
+[[nodiscard]] Result<domain::ContainerDefinition> container_definition_of(const Json& document, std::string image);
+/// The document that makes the same container; only what is not as usual.
+[[nodiscard]] Json container_document(const domain::ContainerDefinition& definition);
+
+}  // namespace nagaya::definition
