@@ -3,13 +3,17 @@
 
 packages=dash,coreutils,sed,grep,findutils,diffutils,gcc,libc6-dev,openssl,xz-utils,gzip,python3-minimal,libpython3-stdlib
 
+# Programs that compute find the C library as those of a distribution do, in files of its own; the others are whole, so that starting one
+# is mostly the kernel's work.
 compile_programs() {
-  local source name
+  local source name how
   mkdir -p "$work/programs"
   for source in "$root"/bench/guest/*.c; do
     name=$(basename "$source" .c)
-    [[ $work/programs/$name -nt $source && $work/programs/$name -nt $root/bench/guest/bench.h ]] ||
-      gcc-12 -O2 -static -s -o "$work/programs/$name" "$source" -lm
+    how=-static
+    ! grep -q "^compute $name\b" "$root/bench/guest/programs" || how=-pie
+    [[ $work/programs/$name -nt $source && $work/programs/$name -nt $root/bench/guest/bench.h && $work/programs/$name -nt $root/bench/parts/set-up.sh ]] ||
+      gcc-12 -O2 $how -s -o "$work/programs/$name" "$source" -lm
   done
   cp "$root"/bench/guest/{bench.h,core.c,go,go-disk,loop.py,programs,script,twice} "$work/programs/"
 }
@@ -19,6 +23,9 @@ make_initrds() {
   local tree
   tree=$(mktemp -d "$work/tree.XXXXXX")
   cp -r "$work/programs" "$tree/bench"
+  mkdir -p "$tree"/lib64 "$tree/lib/x86_64-linux-gnu"
+  cp -L /lib64/ld-linux-x86-64.so.2 "$tree/lib64/"
+  cp -L /lib/x86_64-linux-gnu/{libc.so.6,libm.so.6} "$tree/lib/x86_64-linux-gnu/"
   (cd "$tree" && find . -mindepth 1 | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$work/programs.cpio"
   rm -r "$tree"
   cat "$guest/initrd-amd64" "$work/programs.cpio" >"$work/initrd-programs"

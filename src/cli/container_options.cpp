@@ -21,7 +21,7 @@ using domain::DomainLimits;
 constexpr u64 longest_env_file = MiB;
 
 // Options of machines that would say nothing to a container.
-constexpr std::array machine_only = {"kernel", "initrd", "append", "module", "protocol", "decompress-in-guest", "firmware", "engine", "cpu", "code-cache",
+constexpr std::array machine_only = {"kernel", "initrd", "append", "module", "protocol", "decompress-in-guest", "firmware", "engine", "cpu", "code-cache", "direct-execution",
                                      "engine-log", "count-blocks", "perf-map", "no-reboot", "save-on-signal", "save-and-exit", "restore", "control", "disk-size",
                                      "ssh-key", "user-data", "serial", "debug-console", "debug-exit", "testdev", "disk", "net", "console", "vsock", "balloon",
                                      "rng", "share", "pmem", "fw-cfg", "numa-node"};

@@ -45,6 +45,8 @@ std::vector<OptionSpec> options_of_run() {
       {"--cpu", "MODEL", "features: portable (default), common to all engines, host (all)",
        Completes::words, {"portable", "common", "host"}},
       {"--code-cache", "SIZE", "bound on the software engine's translated code (default: 128M)"},
+      {"--direct-execution", "MODE", "software engine: let programs of the guest run as they are where that pays (auto), never (off), or wherever possible (always)",
+       Completes::words, {"auto", "off", "always"}},
       {"--engine-log", "FILE", "at the end, the software engine's counters and translations, readable", Completes::file},
       {"--count-blocks", "", "with --engine-log: count how often each translation runs, which costs speed"},
       {"--perf-map", "", "let perf(1) name the software engine's translations (/tmp/perf-PID.map)"},
@@ -75,6 +77,7 @@ Result<> take_engine(const Parsed& options, proto::SoftEngineConfig& soft) {
     if (*size == 0) return fail("--code-cache 0", "there must be room for code", "give at least 1M");
     soft.code_cache = *size;
   }
+  if (options.has("direct-execution")) soft.direct = options.last("direct-execution");
   if (options.has("engine-log") && options.last("engine-log").empty()) return fail("--engine-log", "the path is empty");
   soft.log = options.last("engine-log");
   soft.count_blocks = options.has("count-blocks");
@@ -150,7 +153,7 @@ Result<int> run(const Parsed& options) {
 Result<proto::VmConfig> image_machine_from_options(const Parsed& options) {
   if (const std::string other = container_only_option(options, false); !other.empty()) return fail(other, "it belongs to containers", "give --container, too");
   for (const char* option : {"kernel", "initrd", "firmware", "restore", "protocol", "module", "decompress-in-guest", "control",
-                             "save-on-signal", "save-and-exit", "no-reboot", "code-cache", "engine-log", "count-blocks", "perf-map"}) {
+                             "save-on-signal", "save-and-exit", "no-reboot", "code-cache", "direct-execution", "engine-log", "count-blocks", "perf-map"}) {
     if (options.has(option)) {
       return fail(fmt::format("--{}", option), fmt::format("it does not go with an image ('{}')", options.all("IMAGE")[0]));
     }

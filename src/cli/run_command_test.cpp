@@ -73,7 +73,7 @@ TEST(Run, ConsolesSocketsAndBalloon) {
 
 TEST(Run, EveryOptionArrives) {
   VmConfig config = machine({"--kernel", "k", "--initrd", "i", "--append", "a", "--append", "b", "-m", "1.5G", "-c", "4",
-                             "--engine", "soft", "--code-cache", "64M", "--engine-log", "l", "--count-blocks", "--perf-map", "--cpu", "host", "--serial", "file:log", "--serial", "unix:/s", "--debug-exit",
+                             "--engine", "soft", "--code-cache", "64M", "--direct-execution", "always", "--engine-log", "l", "--count-blocks", "--perf-map", "--cpu", "host", "--serial", "file:log", "--serial", "unix:/s", "--debug-exit",
                              "--debug-console", "stdout", "--testdev", "--no-reboot", "--save-on-signal", "f", "--save-and-exit",
                              "--firmware", "w", "--module", "m args", "--protocol", "pvh", "--decompress-in-guest", "--fw-cfg",
                              "name=opt/x,string=a,b", "--disk", "path=a,,b,format=qcow2,readonly=on,serial=s,backing=/b,backing=c,iops=500,iops-burst=50,bps=10M,bps-burst=1M,io=threads,ring=split", "--rng", "--share", "tag=home,path=/srv/a,,b,readonly=on", "--pmem", "path=p", "--control", "c", "--name", "n"});
@@ -82,7 +82,7 @@ TEST(Run, EveryOptionArrives) {
   want.memory = 1536 * MiB;
   want.vcpus = 4;
   want.engine = "soft";
-  want.soft = {64 * MiB, "l", true, true};
+  want.soft = {64 * MiB, "always", "l", true, true};
   want.cpu = "host";
   want.kernel = "k";
   want.initrd = "i";
@@ -129,6 +129,7 @@ TEST(Run, ErrorsSayWhatAndWhy) {
   EXPECT_THAT(error({"--kernel", "k", "--engine", "tcg"}), HasSubstr("auto, kvm, soft"));
   EXPECT_THAT(error({"--kernel", "k", "--code-cache", "64K"}), HasSubstr("from 1 MiB"));
   EXPECT_THAT(error({"--kernel", "k", "--code-cache", "0"}), HasSubstr("at least 1M"));
+  EXPECT_THAT(error({"--kernel", "k", "--direct-execution", "sometimes"}), HasSubstr("auto"));
   EXPECT_THAT(error({"--kernel", "k", "--code-cache", "much"}), HasSubstr("--code-cache"));
   EXPECT_THAT(error({"--kernel", "k", "--count-blocks"}), HasSubstr("--engine-log"));
   EXPECT_THAT(error({"--kernel", "k", "--engine-log", ""}), HasSubstr("the path is empty"));

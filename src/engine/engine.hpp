@@ -30,6 +30,8 @@ struct MemoryRegion {
   u64 size = 0;
   Hva hva = nullptr;
   bool readonly = false;  ///< ROM: guest writes go to the I/O callbacks
+  int fd = -1;            ///< the file that it is a shared mapping of, from `fd_offset` on; -1: not told
+  u64 fd_offset = 0;
 };
 
 /// The machine as one vCPU sees it: ports, MMIO, and (only when the irqchip is not the engine's) its local APIC.

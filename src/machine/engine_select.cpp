@@ -15,6 +15,8 @@ Result<std::unique_ptr<engine::Engine>> create(const std::string& name, const pr
   if (name == "kvm") return engine::kvm::create_kvm_engine();
   engine::soft::SoftOptions options{.count_blocks = soft.count_blocks, .perf_map = soft.perf_map, .log_file = soft.log};
   if (soft.code_cache) options.code_cache_bytes = soft.code_cache;
+  if (soft.direct == "off") options.direct = engine::soft::DirectExecution::off;
+  if (soft.direct == "always") options.direct = engine::soft::DirectExecution::always;
   return engine::soft::create_soft_engine(options);
 }
 

@@ -69,7 +69,7 @@ Result<> Machine::build(SelectedEngine selected, const state::ArchiveReader* sav
   TRY(populate(*board_, io_, config_));
   // Devices may have brought memory along.
   std::vector<engine::MemoryRegion> regions;
-  for (const memory::Region& r : memory_->regions()) regions.push_back({r.gpa, r.size, r.hva, r.readonly});
+  for (const memory::Region& r : memory_->regions()) regions.push_back({r.gpa, r.size, r.hva, r.readonly, r.is_ram() ? memory_->fd() : -1, r.file_offset});
   TRY(engine_->set_memory(regions));
   TRY(build_processors(selected.cpuid, saved));
   for (bus::Device* device : devices()) device->pause();

@@ -13,7 +13,7 @@ VmConfig full() {
   c.memory = 512 * MiB;
   c.vcpus = 2;
   c.engine = "soft";
-  c.soft = {64 * MiB, "engine.log", true, true};
+  c.soft = {64 * MiB, "always", "engine.log", true, true};
   c.kernel = "k", c.initrd = "i", c.append = "console=ttyS0 \"quoted\"\n", c.modules = {"m a b"};
   c.protocol = "multiboot";
   c.serial = {{CharConfig::Type::stdio, ""}, {CharConfig::Type::file, "log"}};
@@ -51,6 +51,7 @@ TEST(VmConfig, SaysWhatIsWrong) {
       {R"({"kernel":"k","vcpus":4294967298})", "'vcpus'"},
       {R"({"kernel":"k","engine":"xen"})", "one of auto, kvm, soft"},
       {R"({"kernel":"k","soft":{"code_cache":524288}})", "from 1 MiB"},
+      {R"({"kernel":"k","soft":{"direct":"never"}})", "auto, off or always"},
       {R"({"kernel":"k","soft":{"code_cache":2147483648}})", "to 1 GiB"},
       {R"({"kernel":"k","soft":{"code_cache":1048577}})", "whole MiB"},
       {R"({"kernel":"k","soft":{"count_blocks":true}})", "name a file"},

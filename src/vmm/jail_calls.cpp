@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -85,6 +86,13 @@ void add_ioctls(host::SyscallFilter& out, const JailNeeds& needs) {
   out.allow_if(SYS_ioctl, 1, numbers);
 }
 
+/// The software engine's processes for direct execution: there already, traced already, and no others can be made or traced.
+void add_direct(host::SyscallFilter& out) {
+  constexpr u32 sysemu = 31, getregset = 0x4204, setregset = 0x4205, getsiginfo = 0x4202;
+  out.allow_if(SYS_ptrace, 0, {PTRACE_CONT, sysemu, PTRACE_GETREGS, PTRACE_SETREGS, getregset, setregset, getsiginfo});
+  out.allow({SYS_wait4, SYS_pidfd_send_signal});
+}
+
 }  // namespace
 
 host::SyscallFilter allowed_calls(const JailNeeds& needs) {
@@ -95,6 +103,7 @@ host::SyscallFilter allowed_calls(const JailNeeds& needs) {
   add_threads(out);
   // The GS base of a thread is the software engine's where the host has no instruction for it.
   if (!needs.kvm) out.allow_if(SYS_arch_prctl, 0, {ARCH_SET_GS});
+  if (!needs.kvm) add_direct(out);
   if (needs.io_uring) out.allow({SYS_io_uring_enter});
   if (needs.vsock) {
     out.allow_if(SYS_socket, 0, {AF_UNIX});

@@ -88,6 +88,9 @@ struct SystemCache {
   u32 fast_mode[tlb_kinds];    ///< index of the block mode of 64-bit code at CPL 0 or 3 in the present state, or ~0 (light/mode.cpp)
   u64 large_2m[16], large_1g[16];  ///< filters: hashed large pages of which pieces are cached
   u64 soft_next_rip;  ///< with Fault::software: the RIP to push
+  u64 direct_stamp;  ///< of the translations that direct execution has mapped (direct_pages.hpp), or 0
+  u64 direct_dropped[16];  ///< pages of them that were dropped since
+  u32 direct_dropped_count;  ///< more than fit: all
   u8 soft_kind;       ///< with Fault::software: enum SoftInt of light/deliver.hpp
 };
 
@@ -186,6 +189,8 @@ struct SoftCpu {
   u8 data_hits;       ///< data and I/O breakpoints it met, as bits of DR6
   u32 jump_cs_limit;  ///< with jump_cs_base: CS that the jump cache's entries of 16- and 32-bit modes were made under
   u64 jump_cs_base;
+  u32 direct_wanted;  ///< leave translated code when a program of CPL 3 goes on (direct.hpp)
+  u64 user_since;     ///< host TSC when one did
   u32 irq_wanted;     ///< an interrupt waits for IF (or the end of a shadow); written by the owner thread
   u64 tsc_offset;
   XsaveSizes xsave_sizes;

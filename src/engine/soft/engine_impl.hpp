@@ -14,6 +14,7 @@
 namespace nagaya::engine::soft {
 
 class SoftVcpu;
+class Direct;
 
 class SoftEngine final : public Engine {
  public:
@@ -49,6 +50,7 @@ class SoftEngine final : public Engine {
   void kick_apic_id(u64 apic_id);
   [[nodiscard]] const CodeCache& cache() const { return *cache_; }
   [[nodiscard]] u64 host_xcr0() const { return host_xcr0_; }
+  [[nodiscard]] DirectExecution direct() const { return options_.direct; }
   [[nodiscard]] u64 tsc_khz() const { return tsc_khz_; }
 
  private:
@@ -58,6 +60,8 @@ class SoftEngine final : public Engine {
   /// Has every vCPU drop its TLBs before it enters translated code again. With the world held; a vCPU may still be in C++, where
   /// it writes only with a look at the page's marks afterwards.
   void flush_tlbs();
+  /// With the world held: no process for direct execution may write guest memory any more until it has asked again.
+  void release_direct();
   void unmap_tables();
   u32 register_mode(u32 key);
 
@@ -106,10 +110,12 @@ class SoftVcpu final : public Vcpu {
   /// Asks for a look at the requests at the next block head; any thread.
   void poke();
   [[nodiscard]] SoftCpu& cpu() { return *cpu_; }
+  [[nodiscard]] const SoftCpu& cpu() const { return *cpu_; }
   [[nodiscard]] SoftEngine& engine() { return engine_; }
+  [[nodiscard]] const Direct* direct() const { return direct_.get(); }
 
  private:
-  explicit SoftVcpu(SoftEngine& engine) : engine_(engine) {}
+  explicit SoftVcpu(SoftEngine& engine);
   /// INIT, SIPI and NMI that were signalled go into the state.
   void take_requests();
   /// Handles requests, exceptions and interrupts. False: nothing to execute now (waits for `poke`).
@@ -120,6 +126,7 @@ class SoftVcpu final : public Vcpu {
 
   SoftEngine& engine_;
   SoftCpu* cpu_ = nullptr;
+  std::unique_ptr<Direct> direct_;
   std::vector<CpuidEntry> cpuid_;
   std::atomic<bool> kicked_{false};
   std::atomic<u32> requests_{0};  // bits by VcpuSignal
@@ -131,7 +138,7 @@ class SoftVcpu final : public Vcpu {
 Result<> enter_thread(SoftVcpu& vcpu);
 
 /// The counters of one vCPU as text.
-std::string statistics_of(const SoftCpu& cpu);
+std::string statistics_of(const SoftVcpu& vcpu);
 
 /// CPUID of this host less what the engine does not carry, plus what it gives on any host.
 std::vector<CpuidEntry> host_cpuid();

@@ -118,7 +118,7 @@ Result<> SoftEngine::set_memory(std::span<const MemoryRegion> regions) {
     shared_.page_limit = pages;
     shared_.slot_count = 0;
     for (const auto& r : regions)
-      shared_.slots[shared_.slot_count++] = {r.gpa.value, r.size, reinterpret_cast<u8*>(r.hva), r.readonly};
+      shared_.slots[shared_.slot_count++] = {r.gpa.value, r.size, reinterpret_cast<u8*>(r.hva), r.readonly, r.fd, r.fd_offset};
   });
   return outcome;
 }
@@ -141,7 +141,7 @@ void SoftEngine::detach(SoftVcpu& vcpu) {
   exclusive([&] {
     std::lock_guard lock(vcpus_mutex_);
     std::erase(vcpus_, &vcpu);
-    if (observer_) departed_ += statistics_of(vcpu.cpu());
+    if (observer_) departed_ += statistics_of(vcpu);
     u32 n = 0;
     for (SoftVcpu* v : vcpus_) shared_.cpus[n++] = &v->cpu();
     shared_.cpu_count.store(n);
@@ -202,6 +202,12 @@ void SoftEngine::flush_tlbs() {
     std::atomic_ref<u32>(shared_.cpus[i]->flush_wanted).store(1, std::memory_order_seq_cst);
 }
 
+void SoftEngine::release_direct() {
+  flush_tlbs();
+  for (u64 page = 0; page < shared_.page_limit; ++page)
+    __atomic_and_fetch(&shared_.page_flags[page], static_cast<u8>(~page_direct), __ATOMIC_SEQ_CST);
+}
+
 u32 SoftEngine::register_mode(u32 key) {
   const u32 count = shared_.mode_count.load();
   for (u32 i = 0; i < count; ++i)
@@ -223,6 +229,11 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
   cpu.heavy = false;
   if (!fetched) return;
   bool modes_full = false;  // else it is the cache that is full
+  bool written = false;     // or the page may be written by a program that runs directly
+  const auto direct_writes = [&](u64 gpa) {
+    const u64 page = gpa >> 12;
+    return page < shared_.page_limit && (__atomic_load_n(&shared_.page_flags[page], __ATOMIC_SEQ_CST) & page_direct) != 0;
+  };
   {
     std::lock_guard lock(translate_mutex_);
     source.mode_index = register_mode(mode.key & ~mode_bits::careful);
@@ -240,7 +251,8 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
       const u8* page = slot_address(shared_, source.gpa & ~0xfffull, false);
       source.page = page ? page : open_bus_page();
       Block* made = nullptr;
-      TranslateStatus status = translator_->translate(source, made);
+      written = direct_writes(source.gpa);
+      TranslateStatus status = written ? TranslateStatus::cache_full : translator_->translate(source, made);
       if (status == TranslateStatus::need_page2) {
         u64 gpa2;
         const u64 next = mode.is64() ? (linear | 0xfff) + 1 : static_cast<u32>((linear | 0xfff) + 1);
@@ -252,7 +264,8 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
         begin_translation(shared_, 1, source.gpa2);
         const u8* page2 = slot_address(shared_, source.gpa2, false);
         source.page2 = page2 ? page2 : open_bus_page();
-        status = translator_->translate(source, made);
+        written = direct_writes(source.gpa2);
+        status = written ? TranslateStatus::cache_full : translator_->translate(source, made);
       }
       if (status == TranslateStatus::ok) {
         if (insert_block(shared_, *made)) {  // else its bytes have changed: asked for again
@@ -265,7 +278,9 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
   }
   exclusive([&] {
     std::lock_guard lock(translate_mutex_);
-    if (modes_full) {
+    if (written) {
+      release_direct();
+    } else if (modes_full) {
       flush_code();
     } else if (!cache_->reserve()) {  // another vCPU may have made room
       evict(cache_->next_segment());

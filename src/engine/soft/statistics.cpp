@@ -7,6 +7,7 @@
 #include <iterator>
 #include <numeric>
 
+#include "engine/soft/direct.hpp"
 #include "engine/soft/engine_impl.hpp"
 
 namespace nagaya::engine::soft {
@@ -64,7 +65,8 @@ class Text {
 
 }  // namespace
 
-std::string statistics_of(const SoftCpu& cpu) {
+std::string statistics_of(const SoftVcpu& vcpu) {
+  const SoftCpu& cpu = vcpu.cpu();
   Text text;
   const Counters& c = cpu.count;
   text.out += fmt::format("vcpu {}: instructions in C++ {}, TLB misses {}, leaves {}\n", cpu.id, sum(c.execute) + sum(c.execute_inline), sum(c.slow), sum(c.leave));
@@ -93,6 +95,7 @@ std::string statistics_of(const SoftCpu& cpu) {
   text.mnemonics("in C++ at the end of a block", c.execute);
   text.mnemonics("in C++ within a block", c.execute_inline);
   text.mnemonics("outside translated code", c.execute_heavy);
+  if (vcpu.direct()) text.out += vcpu.direct()->statistics();
   return std::move(text.out);
 }
 
@@ -101,7 +104,7 @@ std::string SoftEngine::statistics() const {
                                 cache_->code_bytes(), cache_->record_bytes(), shared_.dropped.load(), evictions_, flushes_,
                                 static_cast<double>(translation_tsc_) / static_cast<double>(tsc_khz_ ? tsc_khz_ : 1));
   std::lock_guard lock(vcpus_mutex_);
-  for (SoftVcpu* v : vcpus_) out += statistics_of(v->cpu());
+  for (SoftVcpu* v : vcpus_) out += statistics_of(*v);
   return out;
 }
 

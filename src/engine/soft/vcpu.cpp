@@ -6,6 +6,8 @@
 
 #include <cstring>
 
+#include "base/log.hpp"
+#include "engine/soft/direct.hpp"
 #include "engine/soft/engine_impl.hpp"
 #include "engine/soft/light/blocks.hpp"
 #include "engine/soft/light/kvm_clock.hpp"
@@ -78,9 +80,18 @@ Result<std::unique_ptr<Vcpu>> SoftVcpu::create(SoftEngine& engine, CodeShared& s
   init_thunks(cpu);
   system_init(cpu);
   mode_changed(cpu);
+  if (engine.direct() != DirectExecution::off) {
+    if (auto direct = Direct::create(shared, engine.direct(), cpu.tsc_khz)) {
+      vcpu->direct_ = std::move(*direct);
+    } else {
+      log::info("vCPU {} goes without direct execution: {}", id, direct.error().message());
+    }
+  }
   engine.attach(*vcpu);
   return vcpu;
 }
+
+SoftVcpu::SoftVcpu(SoftEngine& engine) : engine_(engine) {}
 
 SoftVcpu::~SoftVcpu() {
   if (!cpu_) return;
@@ -92,6 +103,7 @@ void SoftVcpu::poke() {
   std::atomic_ref<u32> ok(cpu_->run_ok);
   ok.store(0, std::memory_order_seq_cst);
   ok.notify_all();
+  if (direct_) direct_->interrupt();
 }
 
 void SoftVcpu::kick() {
@@ -206,6 +218,7 @@ Exit SoftVcpu::run() {
       }
       return {ExitReason::kicked, {}};
     }
+    if (direct_) direct_->notice(cpu);
     if (!prepare()) {
       if (cpu.s.run_state == x86::RunState::shutdown) return {ExitReason::shutdown, "triple fault"};
       sleep();
@@ -213,11 +226,23 @@ Exit SoftVcpu::run() {
     }
     cpu.leave = Leave::none;
     cpu.need_heavy = false;
+    const bool direct = direct_ && direct_->wanted(cpu);
     engine_.begin_guest();
     if (std::atomic_ref<u32>(cpu.flush_wanted).exchange(0, std::memory_order_seq_cst)) {
       tlb_flush_all(cpu);
       cpu.mode_index = ~0u;
       cpu.link_site = nullptr;
+    }
+    if (direct) {
+      const auto ended = direct_->run(cpu);
+      if (ended == Direct::Ended::lost) {
+        engine_.end_guest();
+        return {ExitReason::internal_error, "the host has ended a process that ran code of the guest"};
+      }
+      if (ended == Direct::Ended::gone_on && (std::atomic_ref<u32>(cpu.run_ok).load() == 0 || cpu.fault.pending)) {
+        engine_.end_guest();
+        continue;
+      }
     }
     cpu.count.cause = Cause::enter;
     soft_enter(&cpu);

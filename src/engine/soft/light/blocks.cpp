@@ -223,7 +223,7 @@ u8* ram_page(SoftCpu& cpu, u64 gpa, bool write) { return slot_address(*cpu.share
 
 bool page_is_special(SoftCpu& cpu, u64 gpa_page) {
   const u64 page = gpa_page >> 12;
-  return page < cpu.shared->page_limit && __atomic_load_n(&cpu.shared->page_flags[page], __ATOMIC_SEQ_CST) != 0;
+  return page < cpu.shared->page_limit && (__atomic_load_n(&cpu.shared->page_flags[page], __ATOMIC_SEQ_CST) & page_special) != 0;
 }
 
 void store_special(SoftCpu& cpu, u64 gpa, unsigned size) {

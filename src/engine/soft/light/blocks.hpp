@@ -113,6 +113,8 @@ struct MemorySlot {
   u64 gpa, size;
   u8* hva;
   bool readonly;
+  int fd = -1;  ///< of a shared file, from `fd_offset` on, or -1
+  u64 fd_offset = 0;
 };
 
 /// A page whose bytes are being translated, and which of them were written meanwhile.
@@ -130,6 +132,9 @@ inline constexpr unsigned max_slots = 16;
 inline constexpr unsigned max_cpus = 64;
 inline constexpr u8 page_has_code = 1;
 inline constexpr u8 page_dirty_log = 2;
+/// Stores there must be seen.
+inline constexpr u8 page_special = page_has_code | page_dirty_log;
+inline constexpr u8 page_direct = 4;  ///< some vCPU's process for direct execution may write it
 
 /// State shared by the vCPUs of one engine.
 struct CodeShared {

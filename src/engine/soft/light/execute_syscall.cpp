@@ -2,6 +2,7 @@
 // sees an AMD vendor name use them); SYSENTER and SYSEXIT as on Intel's. Source: Intel SDM vol. 2; AMD APM vol. 3.
 #include "engine/soft/light/execute.hpp"
 #include "engine/soft/light/operand.hpp"
+#include "engine/soft/light/transfer.hpp"
 
 namespace nagaya::engine::soft::exec {
 namespace {
@@ -61,6 +62,7 @@ bool sysret(SoftCpu& cpu, const Insn& insn) {
   set_flat(cpu.s.seg[CS], static_cast<u16>((to64 ? base + 16 : base) | 3), to64 ? code64_attr : code32_attr, 3);
   set_flat(cpu.s.seg[SS], static_cast<u16>((base + 8) | 3), data_attr, 3);
   if (!to64) mode_changed(cpu);
+  program_goes_on(cpu);
   return true;
 }
 

@@ -170,6 +170,7 @@ bool iret(SoftCpu& cpu, const Insn& insn) {
   if (cpu.need_heavy) return false;
   // NMIs are unblocked even by an IRET that faults. SDM vol. 3, 6.7.1.
   cpu.s.events.nmi_blocked = false;
+  if (done && cpl(cpu) == 3) program_goes_on(cpu);
   if (done && !(was64 && code64(cpu))) mode_changed(cpu);  // between 64-bit segments no base changes
   return done;
 }

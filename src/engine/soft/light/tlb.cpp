@@ -180,7 +180,13 @@ void tlb_flush_page(SoftCpu& cpu, u64 linear) { tlb_flush_page_pcid(cpu, linear,
 void tlb_flush_page_pcid(SoftCpu& cpu, u64 linear, unsigned pcid) {
   cpu.count.count(Flush::page);
   if (within_large_page(cpu, linear)) return tlb_flush_all(cpu);
-  drop_page(cpu, linear & ~0xfffull, cpu.sys.pcid_stamp[pcid & 0xfff]);
+  const u64 stamp = cpu.sys.pcid_stamp[pcid & 0xfff];
+  if (stamp == cpu.sys.direct_stamp) {
+    const u32 n = cpu.sys.direct_dropped_count;
+    if (n < sizeof cpu.sys.direct_dropped / 8) cpu.sys.direct_dropped[n] = linear & ~0xfffull;
+    cpu.sys.direct_dropped_count = n + 1;
+  }
+  drop_page(cpu, linear & ~0xfffull, stamp);
 }
 
 void tlb_protect_gpa(SoftCpu& cpu, u64 gpa_page) {

@@ -6,6 +6,13 @@
 
 namespace nagaya::engine::soft {
 
+/// After a return to a program of CPL 3: from here on direct execution counts, and may take over at the next block head.
+inline void program_goes_on(SoftCpu& cpu) {
+  cpu.user_since = __builtin_ia32_rdtsc();
+  if (cpu.direct_wanted) __atomic_store_n(&cpu.run_ok, 0, __ATOMIC_RELAXED);
+}
+
+
 /// JMP far to selector:offset with operand size 2, 4 or 8. Sets CS and s.rip. `next_rip`: of the instruction after (a
 /// task switch saves it).
 bool far_jump(SoftCpu& cpu, u16 selector, u64 offset, unsigned opsize, u64 next_rip);
