@@ -37,9 +37,12 @@ Result<std::optional<unsigned>> seconds_of(const Parsed& options) {
 }
 
 Result<> stop(const DomainStore& store, const Domain& one, std::optional<unsigned> seconds) {
-  // What shall not run does not: nothing to do, and no error.
-  if (!store.running(one)) return {};
-  if (const auto* machine = std::get_if<Machine>(&one)) return domain::stop_machine(store.machines(), *machine, seconds.value_or(machine_stop_seconds));
+  if (const auto* machine = std::get_if<Machine>(&one)) {
+    if (store.running(one)) return domain::stop_machine(store.machines(), *machine, seconds.value_or(machine_stop_seconds));
+    // What shall not run does not: no error; what a killed monitor has left goes.
+    store.machines().clear_leftovers(*machine);
+    return {};
+  }
   const auto& container = std::get<Container>(one);
   return domain::stop_container(store.containers(), container, image_config(container.definition), seconds.value_or(container.definition.stop_timeout));
 }

@@ -89,9 +89,12 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
 }
 
 /// The child of a detached start. What it and the machine's process say goes to the machine's monitor.log.
-[[noreturn]] void monitor(const MachineStore& store, const Machine& machine, const StartOptions& options, const host::Fd& log) {
+[[noreturn]] void monitor(const MachineStore& store, const Machine& machine, const StartOptions& options, const host::Fd& log, pid_t parent) {
   ::setsid();
-  if (options.die_with_us) ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (options.die_with_us) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::_exit(125);  // killed before the call above
+  }
   if (auto null = host::Fd::open("/dev/null", O_RDWR)) {
     ::dup2(null->get(), STDIN_FILENO);
     ::dup2(null->get(), STDOUT_FILENO);
@@ -129,9 +132,9 @@ Result<int> start_machine(const Machine& machine, const StartOptions& options) {
   TRY_ASSIGN(const host::Fd log, host::Fd::open(machine.places.monitor_log(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600));
   // What was printed so far must not be printed by both.
   std::fflush(nullptr);
-  const pid_t child = ::fork();
+  const pid_t parent = ::getpid(), child = ::fork();
   if (child < 0) return fail_errno("cannot start a process");
-  if (child == 0) monitor(store, machine, options, log);
+  if (child == 0) monitor(store, machine, options, log, parent);
   return wait_running(machine, child, log);
 }
 

@@ -124,9 +124,8 @@ Result<int> run_container(const Parsed& options) {
   const ContainerStore store;
   TRY(domain::resolve_joined(store, definition));
   TRY_ASSIGN(domain::ContainerStart start, start_of({definition, {}}, quiet));
-  TRY_ASSIGN(const Container container, store.create(std::move(definition)));
+  TRY_ASSIGN(const Container container, store.create(std::move(definition), [&](const Container& made) { return domain::adapt_root(made, image); }));
   ScopeExit undo([&] { (void)store.remove(container); });
-  TRY(domain::adapt_root(container, image));
   if (options.has("cidfile")) TRY(write_id_file(options.last("cidfile"), container.definition.id));
   ScopeExit forget_id([&] {
     if (options.has("cidfile")) ::unlink(options.last("cidfile").c_str());

@@ -144,7 +144,7 @@ Result<> set_devices(const ContainerDefinition& definition, Spec& spec) {
   return {};
 }
 
-Mount bind(std::string source, std::string target, bool read_only, std::vector<std::string> more = {}) {
+Mount bind_mount(std::string source, std::string target, bool read_only, std::vector<std::string> more = {}) {
   Mount out;
   out.destination = std::move(target);
   out.type = "bind";
@@ -172,16 +172,16 @@ void set_mounts(const ContainerDefinition& definition, const ContainerPlaces& pl
   for (Mount& mount : mounts) {
     if (write_system && (mount.type == "sysfs" || mount.type == "cgroup")) std::erase(mount.options, "ro");
     // A new sysfs shows the network namespace's devices; without one of its own only the host's can be shown.
-    if (host_network && container::rootless() && mount.type == "sysfs") mount = bind("/sys", "/sys", true);
+    if (host_network && container::rootless() && mount.type == "sysfs") mount = bind_mount("/sys", "/sys", true);
   }
   if (definition.ipc == "host") {
     for (Mount& mount : mounts) {
-      if (mount.destination == "/dev/shm" || mount.destination == "/dev/mqueue") mount = bind(mount.destination, mount.destination, false);
+      if (mount.destination == "/dev/shm" || mount.destination == "/dev/mqueue") mount = bind_mount(mount.destination, mount.destination, false);
     }
   }
   if (!places.shm.empty()) {
     for (Mount& mount : mounts) {
-      if (mount.destination == "/dev/shm") mount = bind(places.shm, mount.destination, false);
+      if (mount.destination == "/dev/shm") mount = bind_mount(places.shm, mount.destination, false);
     }
   }
   if (definition.system) {
@@ -198,10 +198,10 @@ void set_mounts(const ContainerDefinition& definition, const ContainerPlaces& pl
     view.source = source;
     view.options = {"bind", "ro", "nosuid", "nodev", "noexec", "private"};
   }
-  if (!places.reaper.empty()) mounts.push_back(bind(places.reaper, "/run/.nagaya/init", true));
-  if (!places.hosts.empty()) mounts.push_back(bind(places.hosts, "/etc/hosts", definition.read_only));
-  if (!places.resolv_conf.empty()) mounts.push_back(bind(places.resolv_conf, "/etc/resolv.conf", definition.read_only));
-  if (!places.hostname.empty()) mounts.push_back(bind(places.hostname, "/etc/hostname", definition.read_only));
+  if (!places.reaper.empty()) mounts.push_back(bind_mount(places.reaper, "/run/.nagaya/init", true));
+  if (!places.hosts.empty()) mounts.push_back(bind_mount(places.hosts, "/etc/hosts", definition.read_only));
+  if (!places.resolv_conf.empty()) mounts.push_back(bind_mount(places.resolv_conf, "/etc/resolv.conf", definition.read_only));
+  if (!places.hostname.empty()) mounts.push_back(bind_mount(places.hostname, "/etc/hostname", definition.read_only));
   for (const std::string& text : definition.tmpfs) {
     const std::size_t colon = text.find(':');
     std::vector<std::string> options = {"nosuid", "nodev", "noexec", "tmpcopyup"};
@@ -215,7 +215,7 @@ void set_mounts(const ContainerDefinition& definition, const ContainerPlaces& pl
   std::ranges::stable_sort(volumes, {}, [](const ContainerVolume& volume) { return std::ranges::count(volume.target, '/'); });
   for (const ContainerVolume& volume : volumes) {
     std::erase_if(mounts, [&](const Mount& mount) { return mount.destination == volume.target; });
-    mounts.push_back(bind(volume.source, volume.target, volume.read_only, volume.options));
+    mounts.push_back(bind_mount(volume.source, volume.target, volume.read_only, volume.options));
   }
 }
 

@@ -99,27 +99,19 @@ ContainerFolder ContainerStore::places_of(const std::string& name) const {
   return {.folder = state_ + "/domains/" + name, .runtime = runtime_ + "/ct/" + name, .oci = runtime_ + "/oci"};
 }
 
-Result<Container> ContainerStore::create(ContainerDefinition definition) const {
+Result<Container> ContainerStore::create(ContainerDefinition definition, const std::function<Result<>(const Container&)>& complete) const {
   if (definition.created.empty()) definition.created = now_utc();
   if (definition.id.empty()) definition.id = random_id();
   if (definition.name.empty()) definition.name = fresh_name(definition.image_name);
   TRY(definition.validate());
   Container out{std::move(definition), {}};
   out.places = places_of(out.definition.name);
-  TRY(make_folders(state_ + "/domains"));
-  if (::mkdir(out.places.folder.c_str(), 0700) != 0) {
-    if (errno == EEXIST) {
-      return fail(fmt::format("'{}' exists", out.definition.name), {},
-                  fmt::format("'nagaya start {0}' starts it, 'nagaya rm {0}' removes it", out.definition.name));
-    }
-    return fail_errno(fmt::format("cannot make the folder '{}'", out.places.folder));
-  }
-  ScopeExit undo([&] {
-    std::error_code ignored;
-    fs::remove_all(out.places.folder, ignored);
-  });
-  TRY(save(out));
-  undo.release();
+  TRY(make_domain_folder(state_ + "/domains", out.definition.name, [&](const std::string& aside) -> Result<> {
+    Container begun = out;
+    begun.places.folder = aside;
+    TRY(save(begun));
+    return complete ? complete(begun) : Result<>();
+  }));
   return out;
 }
 
@@ -132,8 +124,9 @@ Result<Container> ContainerStore::load(const std::string& name) const {
   TRY_ASSIGN(const auto text, host::read_file(out.places.definition(), longest_definition));
   auto definition = ContainerDefinition::from_json({reinterpret_cast<const char*>(text.data()), text.size()});
   if (!definition) return std::unexpected(std::move(definition.error()).within(out.places.definition()));
-  if (definition->name != name) return fail(out.places.definition(), "it names another container");
   out.definition = std::move(*definition);
+  // The folder's name is what counts: whoever renamed it may have been killed before the definition was written.
+  out.definition.name = name;
   return out;
 }
 
@@ -173,10 +166,12 @@ Result<Container> ContainerStore::rename(const Container& container, const std::
   out.definition.name = name;
   TRY(out.definition.validate());
   out.places = places_of(name);
-  TRY(rename_folder(container.places.folder, out.places.folder));
-  TRY(save(out));
+  // What is known by the old name goes first: nobody would find it afterwards.
+  clear_leftovers(container);
   std::error_code ignored;
   fs::remove_all(container.places.runtime, ignored);
+  TRY(rename_folder(container.places.folder, out.places.folder));
+  TRY(save(out));
   return out;
 }
 
@@ -217,6 +212,7 @@ void ContainerStore::clear_leftovers(const Container& container) const {
   if (auto gone = container::remove(container.places.oci, container.definition.name, true); !gone) {
     log::warning("container '{}': {}", container.definition.name, gone.error().message());
   }
+  remove_stale_files(container.places.folder);
 }
 
 Result<> ContainerStore::remove(const Container& container) const {
@@ -228,19 +224,7 @@ Result<> ContainerStore::remove(const Container& container, host::Fd /*held*/) c
   clear_leftovers(container);
   std::error_code error;
   fs::remove_all(container.places.runtime, error);
-  // Renamed first: what was begun to be removed is no container any more.
-  const std::string gone = state_ + "/domains/." + container.definition.name + ".removed";
-  fs::remove_all(gone, error);
-  fs::rename(container.places.folder, gone, error);
-  if (!error) {
-    TRY(in_user_namespace([&]() -> Result<> {
-      fs::remove_all(gone, error);
-      if (error) return fail_errno(fmt::format("cannot remove '{}'", gone), error.value());
-      return {};
-    }));
-  }
-  if (error) return fail_errno(fmt::format("cannot remove container '{}'", container.definition.name), error.value());
-  return {};
+  return remove_domain_folder(state_ + "/domains", container.definition.name);
 }
 
 Result<std::string> ContainerStore::volume(const std::string& name) const {

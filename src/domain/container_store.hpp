@@ -1,6 +1,7 @@
 // The named containers of this user: one folder each, <state_dir>/domains/NAME, with container.json and what the container has written.
 // Its monitor holds the folder's lock, so that every command sees the truth, whatever was killed before.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -64,8 +65,9 @@ class ContainerStore {
   ContainerStore();
   ContainerStore(std::string state, std::string runtime) : state_(std::move(state)), runtime_(std::move(runtime)) {}
 
-  /// Makes the folder with container.json (name, id and time of creation are filled in when empty); a domain of that name is an error.
-  [[nodiscard]] Result<Container> create(ContainerDefinition definition) const;
+  /// Makes the folder with container.json (name, id and time of creation are filled in when empty) and what `complete` adds, all or nothing,
+  /// whatever is killed; a domain of that name is an error.
+  [[nodiscard]] Result<Container> create(ContainerDefinition definition, const std::function<Result<>(const Container&)>& complete = {}) const;
   /// The container of that name, or the one whose name or id begins so when there is only one. ENOENT: none.
   [[nodiscard]] Result<Container> find(const std::string& name) const;
   [[nodiscard]] Result<std::vector<Container>> list(std::vector<std::string>* unreadable = nullptr) const;

@@ -2,24 +2,72 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <ctime>
 #include <filesystem>
 
+#include "base/scope.hpp"
+#include "domain/user_space.hpp"
 #include "proto/device_config.hpp"
 
 namespace nagaya::domain {
 namespace {
+
+namespace fs = std::filesystem;
+
+// Names that no domain can have.
+constexpr std::string_view coming = ".new", going = ".removed";
 
 struct flock whole_file() {
   struct flock out{};
   out.l_type = F_WRLCK;
   out.l_whence = SEEK_SET;
   return out;
+}
+
+/// The open file is the one that has the name now, not that of a folder which was removed meanwhile.
+bool still_there(const host::Fd& fd, const std::string& path) {
+  struct stat mine {}, there {};
+  return ::fstat(fd.get(), &mine) == 0 && ::lstat(path.c_str(), &there) == 0 && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
+/// Others than root remove from where all owners of its files are theirs.
+Result<> remove_all_of(const std::string& folder) {
+  return in_user_namespace([&]() -> Result<> {
+    std::error_code error;
+    fs::remove_all(folder, error);
+    // Another command may sweep the same away.
+    if (error && fs::exists(folder, error)) return fail_errno(fmt::format("cannot remove '{}'", folder), error.value());
+    return {};
+  });
+}
+
+/// With the lock of `domains` held: who makes a folder there is gone. Who removes one holds that one's lock.
+void sweep(const std::string& domains) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(domains, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with('.') || (!name.ends_with(coming) && !name.ends_with(going))) continue;
+    if (!folder_locked(entry.path().string())) (void)remove_all_of(entry.path().string());
+  }
+}
+
+/// Of all who make domains: held for that while only.
+Result<host::Fd> lock_domains(const std::string& domains) {
+  TRY(make_folders(domains));
+  const std::string path = domains + "/.lock";
+  TRY_ASSIGN(host::Fd fd, host::Fd::open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  while (::flock(fd.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return fail_errno(fmt::format("cannot lock '{}'", path));
+  }
+  return fd;
 }
 
 }  // namespace
@@ -29,6 +77,7 @@ Result<host::Fd> lock_folder(const std::string& folder) {
   TRY_ASSIGN(host::Fd fd, host::Fd::open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   struct flock whole = whole_file();
   if (::fcntl(fd.get(), F_OFD_SETLK, &whole) != 0) return fail_errno(fmt::format("cannot lock '{}'", path), errno == EAGAIN ? EBUSY : errno);
+  if (!still_there(fd, path)) return fail_errno(fmt::format("'{}' was removed or renamed meanwhile", folder.substr(folder.rfind('/') + 1)), ENOENT);
   return fd;
 }
 
@@ -62,19 +111,64 @@ std::string fresh_name_in(const std::string& folder, const std::string& image, c
   }
 }
 
+Result<> make_domain_folder(const std::string& domains, const std::string& name, const std::function<Result<>(const std::string& folder)>& fill) {
+  const std::string folder = fmt::format("{}/{}", domains, name), aside = fmt::format("{}/.{}{}", domains, name, coming);
+  TRY_ASSIGN(const host::Fd held, lock_domains(domains));
+  sweep(domains);
+  const auto taken = [&](int code) {
+    Error error{fmt::format("'{}' exists", name), {}, fmt::format("'nagaya start {0}' starts it, 'nagaya rm {0}' removes it", name)};
+    error.code = code;
+    return std::unexpected(std::move(error));
+  };
+  // An empty folder is none of a domain: rename(2) puts ours in its place.
+  std::error_code error;
+  if (fs::exists(folder, error) && !fs::is_empty(folder, error)) return taken(EEXIST);
+  if (::mkdir(aside.c_str(), 0700) != 0) return fail_errno(fmt::format("cannot make the folder '{}'", aside));
+  ScopeExit undo([&] { fs::remove_all(aside, error); });
+  TRY(fill(aside));
+  if (::rename(aside.c_str(), folder.c_str()) != 0) {
+    if (errno == EEXIST || errno == ENOTEMPTY) return taken(EEXIST);
+    return fail_errno(fmt::format("cannot make the folder '{}'", folder));
+  }
+  undo.release();
+  return {};
+}
+
+Result<> remove_domain_folder(const std::string& domains, const std::string& name) {
+  u32 number = 0;
+  (void)!::getrandom(&number, sizeof number, 0);
+  // One of that name may be made and removed again while this one's files go.
+  const std::string gone = fmt::format("{}/.{}-{:08x}{}", domains, name, number, going);
+  if (::rename((domains + "/" + name).c_str(), gone.c_str()) != 0) return fail_errno(fmt::format("cannot remove '{}'", name));
+  TRY(remove_all_of(gone));
+  if (const auto held = lock_domains(domains)) sweep(domains);
+  return {};
+}
+
+void remove_stale_files(const std::string& folder) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    // NAME.PID.tmp, see host/new_file.cpp
+    const std::string name = entry.path().filename().string();
+    if (!name.ends_with(".tmp")) continue;
+    const std::size_t end = name.size() - 4, begin = name.rfind('.', end - 1);
+    int writer = 0;
+    if (begin == std::string::npos || std::from_chars(name.data() + begin + 1, name.data() + end, writer).ptr != name.data() + end || writer <= 0) continue;
+    if (::kill(writer, 0) != 0 && errno == ESRCH) ::unlink(entry.path().c_str());
+  }
+}
+
 Result<> rename_folder(const std::string& from, const std::string& to) {
   const auto name_of = [](const std::string& path) { return path.substr(path.rfind('/') + 1); };
-  // The new name is taken first: a rename onto an empty folder is one step.
-  if (::mkdir(to.c_str(), 0700) != 0) return fail_errno(fmt::format("cannot take the name '{}'", name_of(to)));
+  // One step: a folder with files in it is never replaced, an empty one is no domain's.
   if (::rename(from.c_str(), to.c_str()) == 0) return {};
-  const int code = errno;
-  ::rmdir(to.c_str());
-  return fail_errno(fmt::format("cannot rename '{}'", name_of(from)), code);
+  if (errno == EEXIST || errno == ENOTEMPTY) return fail_errno(fmt::format("cannot take the name '{}'", name_of(to)), EEXIST);
+  return fail_errno(fmt::format("cannot rename '{}'", name_of(from)));
 }
 
 Result<> make_folders(const std::string& path) {
   std::error_code error;
-  std::filesystem::create_directories(path, error);
+  fs::create_directories(path, error);
   if (error) return fail_errno(fmt::format("cannot make the folder '{}'", path), error.value());
   return {};
 }

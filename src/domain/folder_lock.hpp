@@ -1,5 +1,6 @@
 // What folders of machines and of containers have in common: their locks, times and names.
 #pragma once
+#include <functional>
 #include <string>
 
 #include "base/result.hpp"
@@ -15,6 +16,13 @@ namespace nagaya::domain {
 [[nodiscard]] std::string now_utc();
 /// A name below `folder` that is not taken, of the form image-NNNN; `otherwise` when the image's name gives nothing.
 [[nodiscard]] std::string fresh_name_in(const std::string& folder, const std::string& image, const char* otherwise);
+/// Makes the folder `domains`/`name`: `fill` writes into one aside, which gets its name as the last step. A kill in between leaves no domain,
+/// and the name is free. Also sweeps away what killed commands have left aside. EEXIST: the name is taken.
+[[nodiscard]] Result<> make_domain_folder(const std::string& domains, const std::string& name, const std::function<Result<>(const std::string& folder)>& fill);
+/// Takes the domain's name away first, in one step; then its files. For whoever holds its lock.
+[[nodiscard]] Result<> remove_domain_folder(const std::string& domains, const std::string& name);
+/// Temporary files of writers that were killed.
+void remove_stale_files(const std::string& folder);
 /// Gives a domain's folder another name; one that is there already is an error.
 [[nodiscard]] Result<> rename_folder(const std::string& from, const std::string& to);
 /// mkdir -p.

@@ -5,7 +5,6 @@
 
 #include <filesystem>
 
-#include "base/scope.hpp"
 #include "block/create.hpp"
 #include "host/fd.hpp"
 #include "image/kernel.hpp"
@@ -131,7 +130,8 @@ Result<proto::InitConfig> init_config(const MachineSpec& spec, const image::Imag
   return out;
 }
 
-Result<Machine> make_machine(const MachineStore& store, const image::Image& image, MachineSpec spec) {
+Result<Machine> make_machine(const MachineStore& store, const image::Image& image, MachineSpec spec,
+                             const std::function<Result<>(const Machine&)>& complete) {
   if (image.disk_path.empty()) return fail(fmt::format("image '{}'", spec.image_name), "it has no disk to start from");
   if (image.kernel_path.empty()) {
     return fail(fmt::format("image '{}'", spec.image_name), "there is no kernel for it", "'nagaya build kernel' makes one");
@@ -141,13 +141,12 @@ Result<Machine> make_machine(const MachineStore& store, const image::Image& imag
     if (!spec.user_data.empty()) return fail("user data", "images of programs have no cloud-init");
   }
   spec.image = image.id;
-  TRY_ASSIGN(Machine machine, store.create(std::move(spec)));
-  ScopeExit undo([&] { (void)store.remove(machine); });
-  TRY(make_disk(machine, image));
-  if (!machine.spec.hostname.empty()) TRY(image::check_hostname(machine.spec.hostname));
-  TRY(make_seed(machine));
-  undo.release();
-  return machine;
+  if (!spec.hostname.empty()) TRY(image::check_hostname(spec.hostname));
+  return store.create(std::move(spec), [&](const Machine& machine) -> Result<> {
+    TRY(make_disk(machine, image));
+    TRY(make_seed(machine));
+    return complete ? complete(machine) : Result<>();
+  });
 }
 
 Result<proto::VmConfig> vm_config(const Machine& machine, const image::Image& image) {

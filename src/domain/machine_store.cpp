@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <filesystem>
 
-#include "base/scope.hpp"
 #include "domain/folder_lock.hpp"
 #include "domain/machine_group.hpp"
 #include "host/dirs.hpp"
@@ -33,26 +32,17 @@ MachinePlaces MachineStore::places_of(const std::string& name) const {
   return {.folder = state_ + "/domains/" + name, .runtime = runtime_ + "/vm/" + name};
 }
 
-Result<Machine> MachineStore::create(MachineSpec spec) const {
+Result<Machine> MachineStore::create(MachineSpec spec, const std::function<Result<>(const Machine&)>& complete) const {
   if (spec.created.empty()) spec.created = now_utc();
   TRY(spec.validate());
   Machine out{std::move(spec), {}};
   out.places = places_of(out.spec.name);
-  TRY(make_folders(state_ + "/domains"));
-  if (::mkdir(out.places.folder.c_str(), 0700) != 0) {
-    if (errno == EEXIST) {
-      return fail(fmt::format("'{}' exists", out.spec.name), {},
-                  fmt::format("'nagaya start {0}' starts it, 'nagaya rm {0}' removes it", out.spec.name));
-    }
-    return fail_errno(fmt::format("cannot make the folder '{}'", out.places.folder));
-  }
-  ScopeExit undo([&] {
-    std::error_code ignored;
-    fs::remove_all(out.places.folder, ignored);
-  });
-  const std::string text = out.spec.to_json();
-  TRY(host::replace_file(out.places.definition(), {reinterpret_cast<const u8*>(text.data()), text.size()}));
-  undo.release();
+  TRY(make_domain_folder(state_ + "/domains", out.spec.name, [&](const std::string& aside) -> Result<> {
+    Machine begun = out;
+    begun.places.folder = aside;
+    TRY(save(begun));
+    return complete ? complete(begun) : Result<>();
+  }));
   return out;
 }
 
@@ -61,8 +51,9 @@ Result<Machine> MachineStore::load(const std::string& name) const {
   TRY_ASSIGN(const auto text, host::read_file(out.places.definition(), longest_definition));
   auto spec = MachineSpec::from_json({reinterpret_cast<const char*>(text.data()), text.size()});
   if (!spec) return std::unexpected(std::move(spec.error()).within(out.places.definition()));
-  if (spec->name != name) return fail(out.places.definition(), "it names another machine");
   out.spec = std::move(*spec);
+  // The folder's name is what counts: whoever renamed it may have been killed before the definition was written.
+  out.spec.name = name;
   return out;
 }
 
@@ -88,7 +79,7 @@ Result<std::vector<Machine>> MachineStore::list(std::vector<std::string>* unread
     const std::string name = entry.path().filename().string();
     std::error_code ignored;
     // A folder with another definition is a container's.
-    if (!proto::plain_name(name) || fs::exists(places_of(name).folder + "/container.json", ignored)) continue;
+    if (!proto::plain_name(name) || fs::exists(places_of(name).folder + "/container.json", ignored) || fs::is_empty(entry.path(), ignored)) continue;
     if (auto machine = load(name)) {
       out.push_back(std::move(*machine));
     } else if (unreadable != nullptr) {
@@ -125,10 +116,10 @@ Result<Machine> MachineStore::rename(const Machine& machine, const std::string& 
   out.spec.name = name;
   if (auto ok = out.spec.validate(); !ok) return std::unexpected(std::move(ok.error()));
   out.places = places_of(name);
+  // What is known by the old name goes first: nobody would find it afterwards.
+  clear(machine);
   TRY(rename_folder(machine.places.folder, out.places.folder));
   TRY(save(out));
-  std::error_code ignored;
-  fs::remove_all(machine.places.runtime, ignored);
   return out;
 }
 
@@ -138,16 +129,19 @@ Result<> MachineStore::remove(const Machine& machine) const {
 }
 
 Result<> MachineStore::remove(const Machine& machine, host::Fd /*held*/) const {
-  std::error_code error;
+  clear(machine);
+  return remove_domain_folder(state_ + "/domains", machine.spec.name);
+}
+
+void MachineStore::clear_leftovers(const Machine& machine) const {
+  if (auto held = lock(machine)) clear(machine);
+}
+
+void MachineStore::clear(const Machine& machine) {
+  std::error_code ignored;
   remove_left_group(machine);
-  fs::remove_all(machine.places.runtime, error);
-  // Renamed first: what was begun to be removed is no machine any more.
-  const std::string gone = state_ + "/domains/." + machine.spec.name + ".removed";
-  fs::remove_all(gone, error);
-  fs::rename(machine.places.folder, gone, error);
-  if (!error) fs::remove_all(gone, error);
-  if (error) return fail_errno(fmt::format("cannot remove machine '{}'", machine.spec.name), error.value());
-  return {};
+  remove_stale_files(machine.places.folder);
+  fs::remove_all(machine.places.runtime, ignored);
 }
 
 std::string MachineStore::fresh_name(const std::string& image) const { return fresh_name_in(state_ + "/domains", image, "vm"); }

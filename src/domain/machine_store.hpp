@@ -1,6 +1,7 @@
 // The named machines of this user: one folder each, <state_dir>/domains/NAME, with machine.json, its disk and its seed. What
 // runs holds the folder's lock, so that every command sees the truth, whatever was killed before.
 #pragma once
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -39,9 +40,9 @@ class MachineStore {
   MachineStore();
   MachineStore(std::string state, std::string runtime) : state_(std::move(state)), runtime_(std::move(runtime)) {}
 
-  /// Makes the folder with machine.json; an existing machine of that name is an error. The caller removes it again when
-  /// a later step fails.
-  [[nodiscard]] Result<Machine> create(MachineSpec spec) const;
+  /// Makes the folder with machine.json and what `complete` adds, all or nothing, whatever is killed; an existing domain of that name is
+  /// an error.
+  [[nodiscard]] Result<Machine> create(MachineSpec spec, const std::function<Result<>(const Machine&)>& complete = {}) const;
   /// The machine of that name, or the one whose name begins so when there is only one.
   [[nodiscard]] Result<Machine> find(const std::string& name) const;
   /// By name. A folder that cannot be read is left out and told in `unreadable`.
@@ -58,12 +59,16 @@ class MachineStore {
   /// copy of it). Error: it runs already.
   [[nodiscard]] Result<host::Fd> lock(const Machine& machine) const;
   [[nodiscard]] bool running(const Machine& machine) const;
+  /// Removes what a machine whose monitor was killed has left: its cgroup, sockets, temporary files. Nothing while it runs.
+  void clear_leftovers(const Machine& machine) const;
   /// A name that no machine has, of the form image-NNNN.
   [[nodiscard]] std::string fresh_name(const std::string& image) const;
 
  private:
   [[nodiscard]] MachinePlaces places_of(const std::string& name) const;
   [[nodiscard]] Result<Machine> load(const std::string& name) const;
+  /// For whoever holds its lock.
+  static void clear(const Machine& machine);
   std::string state_, runtime_;
 };
 

@@ -50,10 +50,8 @@ Result<> hold(const ContainerStore& store, const Container& container, Verb verb
 Result<> create_container(const ContainerStore& store, const Json& document, const image::Image& image) {
   TRY_ASSIGN(domain::ContainerDefinition wanted, definition::container_definition_of(document, image.id));
   domain::take_image(wanted, image);
-  TRY_ASSIGN(const Container container, store.create(std::move(wanted)));
-  auto done = domain::adapt_root(container, image);
-  if (!done) (void)store.remove(container);
-  return done;
+  TRY(store.create(std::move(wanted), [&](const Container& made) { return domain::adapt_root(made, image); }));
+  return {};
 }
 
 Result<> update_container_by(const ContainerStore& store, Container container, const Json& update) {
@@ -96,7 +94,8 @@ Result<> act_on_container(const ContainerStore& store, const Container& containe
     if (running) TRY(stop(store, container, action, task));
     return start_domain(name, task);
   }
-  if (!running && verb == Verb::stop) return {};
+  // What a killed monitor has left ends with it.
+  if (!running && verb == Verb::stop) return domain::stop_container(store, container, {}, 0);
   if (!running) return of_code(EBUSY, fmt::format("'{}' does not run", name));
   if (verb == Verb::stop) return stop(store, container, action, task);
   if (verb == Verb::pause || verb == Verb::resume) return hold(store, container, verb);

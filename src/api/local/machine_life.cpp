@@ -35,14 +35,10 @@ Result<> create_machine(const MachineStore& store, const Json& document, const i
   TRY_ASSIGN(domain::MachineSpec spec, definition::machine_spec_of(document, image.id));
   task.progress(0.9, "making its disk");
   const definition::MachineNotes notes{.project = document.value("project", "default"), .labels = document.value("labels", Json::object())};
-  auto made = domain::make_machine(store, image, std::move(spec));
+  auto made = domain::make_machine(store, image, std::move(spec), [&](const Machine& machine) { return notes.write(machine); });
   if (!made) {
     if (made.error().code == 0) made.error().code = EINVAL;
     return std::unexpected(std::move(made.error()));
-  }
-  if (auto done = notes.write(*made); !done) {
-    (void)store.remove(*made);
-    return done;
   }
   return {};
 }
@@ -80,7 +76,10 @@ Result<> act_on_machine(const MachineStore& store, const Machine& machine, Verb 
     if (running) TRY(stop(store, machine, action, task));
     return start_domain(name, task);
   }
-  if (!running && verb == Verb::stop) return {};
+  if (!running && verb == Verb::stop) {
+    store.clear_leftovers(machine);
+    return {};
+  }
   if (!running) return of_code(EBUSY, fmt::format("'{}' does not run", name));
   if (verb == Verb::stop) return stop(store, machine, action, task);
   if (verb == Verb::pause || verb == Verb::resume) return domain::hold_machine(machine, verb == Verb::pause);
