@@ -20,6 +20,7 @@
 #include "domain/folder_lock.hpp"
 #include "domain/user_space.hpp"
 #include "host/dirs.hpp"
+#include "net/join.hpp"
 #include "proto/device_config.hpp"
 #include "proto/json_fields.hpp"
 
@@ -213,6 +214,7 @@ void ContainerStore::clear_leftovers(const Container& container) const {
     log::warning("container '{}': {}", container.definition.name, gone.error().message());
   }
   remove_stale_files(container.places.folder);
+  net::tidy(net::NetworkStore(state_ + "/networks", runtime_ + "/net"));
 }
 
 Result<> ContainerStore::remove(const Container& container) const {

@@ -68,7 +68,7 @@ class MachineStore {
   [[nodiscard]] MachinePlaces places_of(const std::string& name) const;
   [[nodiscard]] Result<Machine> load(const std::string& name) const;
   /// For whoever holds its lock.
-  static void clear(const Machine& machine);
+  void clear(const Machine& machine) const;
   std::string state_, runtime_;
 };
 

@@ -45,8 +45,8 @@ Result<> write_setting(const std::string& path, const char* value) {
   return {};
 }
 
-/// Machines whose process lives. The files of others are removed. Call it with the folder's lock held.
-Result<std::vector<Lease>> living(const std::string& folder) {
+/// Machines whose process lives; `dead`: files of others. Call it with the folder's lock held.
+Result<std::vector<Lease>> living(const std::string& folder, std::vector<std::string>* dead = nullptr) {
   std::vector<Lease> out;
   std::error_code error;
   for (std::filesystem::directory_iterator it(folder + "/leases", error), end; !error && it != end; it.increment(error)) {
@@ -54,7 +54,7 @@ Result<std::vector<Lease>> living(const std::string& folder) {
     const host::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) continue;
     if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
-      ::unlink(path.c_str());
+      if (dead != nullptr) dead->push_back(path);
       continue;
     }
     TRY_ASSIGN(const auto bytes, host::read_all(file.get(), longest_lease, path));
@@ -92,13 +92,16 @@ void end_dnsmasq(const std::string& folder) {
 /// Brings rules and dnsmasq in line with who lives. dnsmasq starts anew each time: only so does it forget to whom it gave an
 /// address that another machine has now. Those who live keep theirs, since it is in the list.
 Result<> refresh(const Network& network, const std::string& folder) {
-  TRY_ASSIGN(const auto leases, living(folder));
+  std::vector<std::string> dead;
+  TRY_ASSIGN(const auto leases, living(folder, &dead));
   TRY(run_tool("nft", {"-f", "-"}, nft_script(network, leases)));
   TRY(host::replace_file(folder + "/hosts", bytes_of(dnsmasq_hosts(leases))));
   TRY(host::replace_file(folder + "/names", bytes_of(dnsmasq_names(leases))));
   for (const char* file : {"/hosts", "/names"}) (void)::chmod((folder + file).c_str(), 0644);
   end_dnsmasq(folder);
   TRY(run_tool("dnsmasq", dnsmasq_args(network, folder)));  // goes into the background by itself
+  // Last: should we be killed before, they are found again.
+  for (const std::string& path : dead) ::unlink(path.c_str());
   return {};
 }
 
@@ -204,6 +207,17 @@ Result<> bridge_down(const Network& network, const std::string& folder) {
     TRY(run_tool("nft", {"delete", "table", "ip", table_name(network)}));
   }
   if (::if_nametoindex(bridge_name(network).c_str()) != 0) TRY(run_tool("ip", {"link", "del", bridge_name(network)}));
+  return {};
+}
+
+Result<> bridge_tidy(const Network& network, const std::string& folder) {
+  if (::access((folder + "/leases").c_str(), F_OK) != 0) return {};
+  TRY_ASSIGN(const host::Fd lock, lock_folder(folder));
+  std::vector<std::string> dead;
+  TRY(living(folder, &dead));
+  if (dead.empty()) return {};
+  if (::if_nametoindex(bridge_name(network).c_str()) != 0) return refresh(network, folder);
+  for (const std::string& path : dead) ::unlink(path.c_str());
   return {};
 }
 

@@ -43,5 +43,7 @@ Result<> bridge_down(const Network& network, const std::string& folder);
 /// before BridgePort::open.
 Result<std::unique_ptr<BridgePort>> bridge_join(const Network& network, const std::string& folder, Lease lease, int container = -1,
                                                 const std::string& card = {}, bool held = false);
+/// Takes away addresses, names and published ports of those whose process was killed; nothing when there are none.
+Result<> bridge_tidy(const Network& network, const std::string& folder);
 
 }  // namespace nagaya::net

@@ -5,9 +5,11 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 
+#include "base/log.hpp"
 #include "net/hello.hpp"
 #include "net/inside.hpp"
 #include "net/mac.hpp"
@@ -164,6 +166,18 @@ Result<Joined> join(const NetworkStore& store, const JoinRequest& request, const
     }
   }
   return fail("no such driver");
+}
+
+void tidy(const NetworkStore& store) {
+  if (::geteuid() != 0) return;
+  const auto networks = store.list();
+  if (!networks) return;
+  for (const Network& network : *networks) {
+    if (network.driver != Driver::bridge) continue;
+    const auto folder = store.runtime_folder(network.name);
+    auto done = folder ? bridge_tidy(network, *folder) : std::unexpected(folder.error());
+    if (!done) log::warning("network '{}': {}", network.name, done.error().message());
+  }
 }
 
 Result<bool> in_use(const NetworkStore& store, const Network& network) {

@@ -39,6 +39,9 @@ struct Joined {
 /// `program` is the path of nagaya-net.
 Result<Joined> join(const NetworkStore& store, const JoinRequest& request, const std::string& program);
 
+/// Takes away what those who were killed had on bridges.
+void tidy(const NetworkStore& store);
+
 /// Whether machines are on a network that lives in a process of ours or on a bridge.
 Result<bool> in_use(const NetworkStore& store, const Network& network);
 
