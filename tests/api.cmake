@@ -12,6 +12,9 @@ add_test(NAME api.contract COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api
 add_test(NAME api.access COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/access_test.py $<TARGET_FILE:nagaya-server-fake> ${api_document})
 add_test(NAME api.live COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/live_test.py $<TARGET_FILE:nagaya-server-fake>)
 add_test(NAME api.fuzz COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/fuzz/fuzz_api.py $<TARGET_FILE:nagaya-server-fake> ${api_document})
+# Client certificates by openssl, curl and the command line; 77: no openssl.
+add_test(NAME api.certificates COMMAND ${api_python} ${CMAKE_CURRENT_SOURCE_DIR}/api/certificates_test.py $<TARGET_FILE:nagaya-server-fake> $<TARGET_FILE:nagaya>)
+set_tests_properties(api.certificates PROPERTIES LABELS api TIMEOUT 120 SKIP_RETURN_CODE 77)
 set_tests_properties(api.contract api.access api.live api.fuzz PROPERTIES LABELS api TIMEOUT 300)
 add_test(NAME api.units COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/api/units_test ${CMAKE_SOURCE_DIR}/systemd)
 set_tests_properties(api.units PROPERTIES LABELS api TIMEOUT 60)
