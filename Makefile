@@ -10,7 +10,7 @@ CTEST     = ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j$(J
 # configure FOLDER, C++ compiler, further options: only when the folder is new or the options changed (CMake decides).
 configure = cmake -S . -B $(1) -G Ninja -DCMAKE_CXX_COMPILER=$(2) $(3) >$(1).configure.log 2>&1 || { cat $(1).configure.log; exit 1; }
 
-.PHONY: help run program web build criu test test-fast test-slow asan asan-inputs tsan clang fuzz bench kvm-boot guests debian format clean
+.PHONY: help run program web build criu test test-fast test-slow asan asan-inputs tsan clang fuzz bench kills kvm-boot guests debian format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -105,6 +105,10 @@ bench: program guests debian ## compare with QEMU's TCG, User-Mode Linux and thi
 	@bench/run -b $(BUILD)
 	@bench/disk -b $(BUILD)
 	@bench/net/run -b $(BUILD)
+
+kills: build guests ## a thousand kill -9 of our own processes in a mixed life (KILLS=1000 SEED=20)
+	@scripts/install-packages test
+	@tests/kills $(BUILD)/src/nagaya $(GUEST) $(BUILD)/tests/guests --kills $(or $(KILLS),1000) --seed $(or $(SEED),20)
 
 kvm-boot: program guests ## boot Debian on the KVM engine (needs a host whose KVM runs guest kernels)
 	@scripts/run-guest -b $(BUILD) --engine kvm --command 'uname -a; dmesg | grep -i -m1 hypervisor'

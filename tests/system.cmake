@@ -69,6 +69,9 @@ set_tests_properties(system.containers PROPERTIES LABELS "guest;slow" TIMEOUT 60
 # A container's TCP connections move with it, between two network namespaces; 77: this host or user cannot.
 add_test(NAME system.container_move COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/container_move $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} $<TARGET_FILE:oci_worker>)
 set_tests_properties(system.container_move PROPERTIES LABELS "guest;slow" TIMEOUT 300 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
+# A mixed life under kill -9 of our processes; `make kills` is the long one. 77: this host or user cannot.
+add_test(NAME system.kills COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/kills $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} ${CMAKE_CURRENT_BINARY_DIR}/guests --kills 80)
+set_tests_properties(system.kills PROPERTIES LABELS "guest;slow" TIMEOUT 300 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
 # Containers of a user without rights; 77: this host cannot.
 add_test(NAME system.rootless COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rootless $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS})
 set_tests_properties(system.rootless PROPERTIES LABELS "guest;slow" TIMEOUT 300 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)

@@ -506,8 +506,11 @@ class Monitor {
     status_.pid = status_.monitor = 0;
     status_.finished = now_utc();
     if (definition().remove && status_.phase != Phase::saved) {
-      // Its root is mounted in our namespace only, and must be gone before its folders can be.
-      (void)::umount2(container_.places.root().c_str(), MNT_DETACH);
+      // What is mounted in our namespace only must be gone before its folders can be: also files of a server that was killed.
+      for (const char* place : {"/root", "/view", "/shm"}) {
+        while (::umount2((container_.places.runtime + place).c_str(), MNT_DETACH) == 0) {
+        }
+      }
       if (auto gone = store_.remove(container_, std::move(lock_)); !gone) std::fprintf(stderr, "nagaya: %s\n", gone.error().message().c_str());
       return;
     }

@@ -226,6 +226,7 @@ Result<> ContainerStore::remove(const Container& container, host::Fd /*held*/) c
   clear_leftovers(container);
   std::error_code error;
   fs::remove_all(container.places.runtime, error);
+  if (error) return fail_errno(fmt::format("cannot remove '{}'", container.places.runtime), error.value());
   return remove_domain_folder(state_ + "/domains", container.definition.name);
 }
 
