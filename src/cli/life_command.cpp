@@ -71,7 +71,7 @@ Result<int> start_marked(const DomainStore& store) {
     const auto* container = std::get_if<Container>(&one);
     if (container == nullptr || store.running(one)) continue;
     const domain::ContainerDefinition& d = container->definition;
-    const bool again = d.restart.when == When::always || d.restart.when == When::unless_stopped;
+    const bool again = d.restart.when == When::always || (d.restart.when == When::unless_stopped && !store.containers().status(*container).stopped);
     if (!d.autostart && !again) continue;
     if (auto started = start_one(store, one, false, true)) {
       fmt::print("{}\n", d.name);

@@ -22,6 +22,7 @@ namespace nagaya::domain {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr auto start_patience = std::chrono::seconds(30);
 
 Result<ContainerStatus> running(const ContainerStore& store, const Container& container) {
   ContainerStatus status = store.status(container);
@@ -50,17 +51,7 @@ Result<int> parse_signal(const std::string& text) {
   return number;
 }
 
-Result<> stop_container(const ContainerStore& store, const Container& container, const image::OciConfig& image, unsigned seconds) {
-  const ContainerStatus status = store.status(container);
-  if (!store.running(container)) {
-    // Its monitor may have been killed: then what it has left goes now.
-    if (auto held = store.lock(container)) {
-      store.clear_leftovers(container);
-      if (status.phase == ContainerStatus::Phase::failed) (void)store.write_status(container, status);
-    }
-    return {};
-  }
-  const host::Fd monitor = status.monitor_process();
+Result<> ask_container_to_stop(const ContainerStore& store, const Container& container, const image::OciConfig& image) {
   TRY_ASSIGN(const host::Fd console, connect_console(container));
   (void)send_console(console.get(), ConsoleWord::no_restart, {}, true);
   const std::string& said = !container.definition.stop_signal.empty() ? container.definition.stop_signal : image.stop_signal;
@@ -68,9 +59,32 @@ Result<> stop_container(const ContainerStore& store, const Container& container,
   TRY_ASSIGN(const int signal, said.empty() ? Result<int>(container.definition.system ? SIGRTMIN + 3 : SIGTERM) : parse_signal(said));
   if (container_paused(container)) (void)resume_container(store, container);
   (void)send_console(console.get(), ConsoleWord::signal, std::to_string(signal), true);
-  if (ended(monitor, static_cast<int>(std::min(seconds, 86400u)) * 1000)) return {};
-  (void)send_console(console.get(), ConsoleWord::signal, std::to_string(SIGKILL), true);
-  if (ended(monitor, 10'000)) return {};
+  return {};
+}
+
+Result<> stop_container(const ContainerStore& store, const Container& container, const image::OciConfig& image, unsigned seconds) {
+  ContainerStatus status = store.status(container);
+  if (!store.running(container)) {
+    // Its monitor may have been killed: then what it has left goes now.
+    if (auto held = store.lock(container)) {
+      store.clear_leftovers(container);
+      status.stopped = true;
+      (void)store.write_status(container, status);
+    }
+    return {};
+  }
+  // Just starting or ending it listens not yet, or not any more.
+  Result<> asked = ask_container_to_stop(store, container, image);
+  for (const auto end = Clock::now() + start_patience; !asked && store.running(container) && Clock::now() < end;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    asked = ask_container_to_stop(store, container, image);
+  }
+  if (!asked && store.running(container)) return asked;
+  TRY_ASSIGN(auto code, wait_container(store, container, static_cast<int>(std::min(seconds, 86400u)) * 1000));
+  if (code) return {};
+  if (const auto console = connect_console(container)) (void)send_console(console->get(), ConsoleWord::signal, std::to_string(SIGKILL), true);
+  TRY_ASSIGN(code, wait_container(store, container, 10'000));
+  if (code) return {};
   return fail(fmt::format("container '{}' does not end", container.definition.name), "a process in it hangs in the kernel");
 }
 

@@ -16,6 +16,8 @@ namespace nagaya::domain {
 
 /// Sends its stop signal, waits up to `seconds`, then kills it. Returns when its monitor has ended. One that does not run is no error.
 [[nodiscard]] Result<> stop_container(const ContainerStore& store, const Container& container, const image::OciConfig& image, unsigned seconds);
+/// The first half of it: asks, and does not wait. Its restart policy does not answer this end.
+[[nodiscard]] Result<> ask_container_to_stop(const ContainerStore& store, const Container& container, const image::OciConfig& image);
 [[nodiscard]] Result<> kill_container(const ContainerStore& store, const Container& container, int signal);
 [[nodiscard]] Result<> pause_container(const ContainerStore& store, const Container& container);
 [[nodiscard]] Result<> resume_container(const ContainerStore& store, const Container& container);

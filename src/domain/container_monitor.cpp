@@ -75,6 +75,7 @@ class Monitor {
   void run() {
     status_ = store_.status(container_);
     status_.restarts = 0;
+    status_.stopped = false;
     status_.reason.clear();
     int exit_code = 125;
     if (auto ready = prepare(); !ready) {
@@ -126,7 +127,7 @@ class Monitor {
     TRY(loop_->add(signals_.fd(), EPOLLIN, [this](u32) { on_signals(); }));
     TRY_ASSIGN(LogWriter log, LogWriter::open(container_.places.log()));
     hub_ = std::make_unique<ConsoleHub>(*loop_, std::move(log), ConsoleHub::Hooks{[this] { go_ = true; }, [this](int number) { send_signal(number); },
-                                                                                 [this] { stopping_ = true; }});
+                                                                                 [this] { stopping_ = status_.stopped = true; }});
     return hub_->listen(container_.places.control());
   }
 

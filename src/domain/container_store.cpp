@@ -20,6 +20,7 @@
 #include "domain/folder_lock.hpp"
 #include "domain/user_space.hpp"
 #include "host/dirs.hpp"
+#include "host/new_file.hpp"
 #include "net/join.hpp"
 #include "proto/device_config.hpp"
 #include "proto/json_fields.hpp"
@@ -59,7 +60,7 @@ host::Fd ContainerStatus::monitor_process() const {
 
 std::string ContainerStatus::to_json() const {
   nlohmann::ordered_json out = {{"phase", phase_name(phase)}, {"monitor", monitor}, {"pid", pid}, {"started", started},
-                                {"finished", finished}, {"exit_code", exit_code}, {"oom_killed", oom_killed}, {"restarts", restarts},
+                                {"finished", finished}, {"exit_code", exit_code}, {"oom_killed", oom_killed}, {"stopped", stopped}, {"restarts", restarts},
                                 {"reason", reason}, {"address", address}};
   if (!health.empty()) {
     out["health"] = health;
@@ -81,6 +82,7 @@ Result<ContainerStatus> ContainerStatus::from_json(std::string_view text) {
   fields.text("finished", out.finished);
   fields.number("exit_code", out.exit_code);
   fields.flag("oom_killed", out.oom_killed);
+  fields.flag("stopped", out.stopped);
   fields.number("restarts", out.restarts);
   fields.text("reason", out.reason);
   fields.text("address", out.address);
@@ -213,7 +215,7 @@ void ContainerStore::clear_leftovers(const Container& container) const {
   if (auto gone = container::remove(container.places.oci, container.definition.name, true); !gone) {
     log::warning("container '{}': {}", container.definition.name, gone.error().message());
   }
-  remove_stale_files(container.places.folder);
+  host::remove_stale_files(container.places.folder);
   net::tidy(net::NetworkStore(state_ + "/networks", runtime_ + "/net"));
 }
 

@@ -40,6 +40,7 @@ struct ContainerStatus {
   std::string started{}, finished{};  ///< UTC, ISO 8601
   int exit_code = 0;
   bool oom_killed = false;
+  bool stopped = false;  ///< somebody asked for its end: `--restart unless-stopped` does not start it with the host
   unsigned restarts = 0;
   std::string reason{};   ///< why it failed
   std::string address{};  ///< "10.89.0.2/24"

@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
-#include <csignal>
 #include <ctime>
 #include <filesystem>
 
@@ -143,19 +141,6 @@ Result<> remove_domain_folder(const std::string& domains, const std::string& nam
   TRY(remove_all_of(gone));
   if (const auto held = lock_domains(domains)) sweep(domains);
   return {};
-}
-
-void remove_stale_files(const std::string& folder) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    // NAME.PID.tmp, see host/new_file.cpp
-    const std::string name = entry.path().filename().string();
-    if (!name.ends_with(".tmp")) continue;
-    const std::size_t end = name.size() - 4, begin = name.rfind('.', end - 1);
-    int writer = 0;
-    if (begin == std::string::npos || std::from_chars(name.data() + begin + 1, name.data() + end, writer).ptr != name.data() + end || writer <= 0) continue;
-    if (::kill(writer, 0) != 0 && errno == ESRCH) ::unlink(entry.path().c_str());
-  }
 }
 
 Result<> rename_folder(const std::string& from, const std::string& to) {

@@ -21,8 +21,6 @@ namespace nagaya::domain {
 [[nodiscard]] Result<> make_domain_folder(const std::string& domains, const std::string& name, const std::function<Result<>(const std::string& folder)>& fill);
 /// Takes the domain's name away first, in one step; then its files. For whoever holds its lock.
 [[nodiscard]] Result<> remove_domain_folder(const std::string& domains, const std::string& name);
-/// Temporary files of writers that were killed.
-void remove_stale_files(const std::string& folder);
 /// Gives a domain's folder another name; one that is there already is an error.
 [[nodiscard]] Result<> rename_folder(const std::string& from, const std::string& to);
 /// mkdir -p.

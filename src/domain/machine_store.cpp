@@ -12,6 +12,7 @@
 #include "domain/folder_lock.hpp"
 #include "domain/machine_group.hpp"
 #include "host/dirs.hpp"
+#include "host/new_file.hpp"
 #include "net/join.hpp"
 
 namespace nagaya::domain {
@@ -141,7 +142,7 @@ void MachineStore::clear_leftovers(const Machine& machine) const {
 void MachineStore::clear(const Machine& machine) const {
   std::error_code ignored;
   remove_left_group(machine);
-  remove_stale_files(machine.places.folder);
+  host::remove_stale_files(machine.places.folder);
   net::tidy(net::NetworkStore(state_ + "/networks", runtime_ + "/net"));
   fs::remove_all(machine.places.runtime, ignored);
 }

@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
+#include <filesystem>
 
 namespace nagaya::host {
 
@@ -33,6 +36,19 @@ Result<> NewFile::commit() {
   }
   temporary_.clear();
   return {};
+}
+
+void remove_stale_files(const std::string& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    // NAME.PID.tmp, as above
+    const std::string name = entry.path().filename().string();
+    if (!name.ends_with(".tmp")) continue;
+    const std::size_t end = name.size() - 4, begin = name.rfind('.', end - 1);
+    int writer = 0;
+    if (begin == std::string::npos || std::from_chars(name.data() + begin + 1, name.data() + end, writer).ptr != name.data() + end || writer <= 0) continue;
+    if (::kill(writer, 0) != 0 && errno == ESRCH) ::unlink(entry.path().c_str());
+  }
 }
 
 }  // namespace nagaya::host

@@ -29,4 +29,7 @@ class NewFile {
   std::string name_, temporary_;  // temporary_ is empty when there is none
 };
 
+/// Removes what writers of new files in `folder` have left that were killed.
+void remove_stale_files(const std::string& folder);
+
 }  // namespace nagaya::host

@@ -21,6 +21,7 @@
 
 #include "base/log.hpp"
 #include "base/scope.hpp"
+#include "host/new_file.hpp"
 #include "net/inside.hpp"
 #include "net/mac.hpp"
 #include "net/tool.hpp"
@@ -102,6 +103,7 @@ Result<> refresh(const Network& network, const std::string& folder) {
   TRY(run_tool("dnsmasq", dnsmasq_args(network, folder)));  // goes into the background by itself
   // Last: should we be killed before, they are found again.
   for (const std::string& path : dead) ::unlink(path.c_str());
+  host::remove_stale_files(folder);
   return {};
 }
 
@@ -215,6 +217,7 @@ Result<> bridge_tidy(const Network& network, const std::string& folder) {
   TRY_ASSIGN(const host::Fd lock, lock_folder(folder));
   std::vector<std::string> dead;
   TRY(living(folder, &dead));
+  host::remove_stale_files(folder);
   if (dead.empty()) return {};
   if (::if_nametoindex(bridge_name(network).c_str()) != 0) return refresh(network, folder);
   for (const std::string& path : dead) ::unlink(path.c_str());

@@ -27,13 +27,7 @@ Result<> stop(const ContainerStore& store, const Container& container, const Jso
   const unsigned seconds = action.value("timeout", container.definition.stop_timeout);
   const image::OciConfig image = image_config(container);
   // In slices of the domain's own stop: the first asks, the last ends it by force.
-  const auto ask = [&]() -> Result<> {
-    std::string name = container.definition.stop_signal.empty() ? image.stop_signal : container.definition.stop_signal;
-    // A whole system's init goes down at this one (systemd: SIGRTMIN+3).
-    if (name.empty()) name = container.definition.system ? std::to_string(SIGRTMIN + 3) : "TERM";
-    TRY_ASSIGN(const int signal, domain::parse_signal(name));
-    return domain::kill_container(store, container, signal);
-  };
+  const auto ask = [&] { return domain::ask_container_to_stop(store, container, image); };
   if (domain::container_paused(container)) return domain::stop_container(store, container, image, seconds);
   TRY(end_slowly([&] { return store.running(container); }, ask, seconds, task));
   return domain::stop_container(store, container, image, 0);
