@@ -72,6 +72,9 @@ set_tests_properties(system.container_move PROPERTIES LABELS "guest;slow" TIMEOU
 # A mixed life under kill -9 of our processes; `make kills` is the long one. 77: this host or user cannot.
 add_test(NAME system.kills COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/kills $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} ${CMAKE_CURRENT_BINARY_DIR}/guests --kills 80)
 set_tests_properties(system.kills PROPERTIES LABELS "guest;slow" TIMEOUT 300 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
+# What the next boot finds; 77: this host or user cannot.
+add_test(NAME system.reboot COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/reboot $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS})
+set_tests_properties(system.reboot PROPERTIES LABELS "guest;slow" TIMEOUT 200 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
 # Containers of a user without rights; 77: this host cannot.
 add_test(NAME system.rootless COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rootless $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS})
 set_tests_properties(system.rootless PROPERTIES LABELS "guest;slow" TIMEOUT 300 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
