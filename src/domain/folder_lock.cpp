@@ -36,8 +36,11 @@ bool still_there(const host::Fd& fd, const std::string& path) {
   return ::fstat(fd.get(), &mine) == 0 && ::lstat(path.c_str(), &there) == 0 && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
 }
 
-/// Others than root remove from where all owners of its files are theirs.
+/// Others than root remove what is not their own from where all owners of its files are theirs.
 Result<> remove_all_of(const std::string& folder) {
+  std::error_code own;
+  fs::remove_all(folder, own);
+  if (!own) return {};
   return in_user_namespace([&]() -> Result<> {
     std::error_code error;
     fs::remove_all(folder, error);
