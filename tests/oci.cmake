@@ -28,10 +28,6 @@ nagaya_container_test(limits "OciLimits.*" 600)
 nagaya_container_test(procview "OciProcview.*" 300)
 nagaya_container_test(kill "OciKill.*" 600)
 
-# podman over our runtime; 77: this host has no podman or cannot.
-add_test(NAME container.podman COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/podman $<TARGET_FILE:nagaya-oci>)
-set_tests_properties(container.podman PROPERTIES LABELS container TIMEOUT 900 SKIP_RETURN_CODE 77)
-
 # Checkpoint, restore and moves need a CRIU that starts on this kernel: `make criu` fetches it before the tests.
 add_executable(oci_worker ${CMAKE_CURRENT_SOURCE_DIR}/oci/programs/worker.cpp)
 target_compile_options(oci_worker PRIVATE -O2 -fno-sanitize=all)
@@ -42,3 +38,7 @@ nagaya_container_test(checkpoint "OciCheckpoint.*" 600)
 nagaya_container_test(move "OciMove.*" 600)
 set_tests_properties(container.checkpoint container.move PROPERTIES
   ENVIRONMENT "NAGAYA_OCI=$<TARGET_FILE:nagaya-oci>;NAGAYA_OCI_WORKER=$<TARGET_FILE:oci_worker>;NAGAYA_CRIU=${NAGAYA_CRIU}")
+
+# podman over our runtime; 77: this host has no podman or cannot.
+add_test(NAME container.podman COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/podman $<TARGET_FILE:nagaya-oci>)
+set_tests_properties(container.podman PROPERTIES LABELS container TIMEOUT 900 SKIP_RETURN_CODE 77 ENVIRONMENT "NAGAYA_CRIU=${NAGAYA_CRIU}")
