@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "host/fd.hpp"
@@ -22,6 +23,34 @@ std::string small_file(const std::string& path) {
 u64 line_value(const std::string& text, const std::string& key) {
   const std::size_t at = text.find("\n" + key);
   return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + 1 + key.size(), nullptr, 10);
+}
+
+struct Times {
+  u64 user = 0, system = 0;  // ticks
+};
+
+/// False: there is no such process.
+bool add_times(pid_t pid, Times& out) {
+  const std::string stat = small_file(fmt::format("/proc/{}/stat", pid));
+  // Behind the name, which may hold anything: state is field 3, utime and stime are fields 14 and 15 (proc(5)).
+  unsigned long user = 0, system = 0;
+  const std::size_t name_end = stat.rfind(')');
+  if (name_end == std::string::npos ||
+      std::sscanf(stat.c_str() + name_end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
+    return false;
+  }
+  out.user += user;
+  out.system += system;
+  return true;
+}
+
+/// Its vCPUs' processes for direct execution (engine/soft/direct.hpp), each a child of a vCPU's thread.
+void add_times_of_children(pid_t pid, Times& out) {
+  std::error_code none;
+  for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), none)) {
+    std::ifstream children(task.path() / "children");
+    for (pid_t child = 0; children >> child;) add_times(child, out);
+  }
 }
 
 }  // namespace
@@ -42,19 +71,14 @@ Result<cgroup::Stats> machine_stats(const MachineStore& store, const Machine& ma
   const auto no_more = [&] { return std::unexpected(Error{fmt::format("machine '{}' does not run", machine.spec.name), {}, {}, ENOTCONN}); };
   const auto pid = store.running(machine) ? machine_process(machine) : std::nullopt;
   if (!pid) return no_more();
-  const std::string stat = small_file(fmt::format("/proc/{}/stat", *pid)), status = "\n" + small_file(fmt::format("/proc/{}/status", *pid)),
-                    io = "\n" + small_file(fmt::format("/proc/{}/io", *pid));
-  // Behind the name, which may hold anything: state is field 3, utime and stime are fields 14 and 15 (proc(5)).
-  unsigned long user = 0, system = 0;
-  const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string::npos ||
-      std::sscanf(stat.c_str() + name_end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
-    return no_more();
-  }
+  const std::string status = "\n" + small_file(fmt::format("/proc/{}/status", *pid)), io = "\n" + small_file(fmt::format("/proc/{}/io", *pid));
+  Times times;
+  if (!add_times(*pid, times)) return no_more();
+  add_times_of_children(*pid, times);
   const u64 tick_ns = 1'000'000'000 / static_cast<u64>(::sysconf(_SC_CLK_TCK));
   cgroup::Stats out;
-  out.cpu_user_ns = u64{user} * tick_ns;
-  out.cpu_system_ns = u64{system} * tick_ns;
+  out.cpu_user_ns = times.user * tick_ns;
+  out.cpu_system_ns = times.system * tick_ns;
   out.cpu_ns = out.cpu_user_ns + out.cpu_system_ns;
   out.memory = line_value(status, "VmRSS:") * KiB;
   out.memory_limit = machine.spec.memory;
