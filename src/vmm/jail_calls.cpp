@@ -7,7 +7,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "engine/kvm/running_requests.hpp"
+#include "engine/soft/direct/process.hpp"
 #include "vmm/jail.hpp"
 
 namespace nagaya::vmm {
@@ -88,8 +88,7 @@ void add_ioctls(host::SyscallFilter& out, const JailNeeds& needs) {
 
 /// The software engine's processes for direct execution: there already, traced already, and no others can be made or traced.
 void add_direct(host::SyscallFilter& out) {
-  constexpr u32 sysemu = 31, getregset = 0x4204, setregset = 0x4205, getsiginfo = 0x4202;
-  out.allow_if(SYS_ptrace, 0, {PTRACE_CONT, sysemu, PTRACE_GETREGS, PTRACE_SETREGS, getregset, setregset, getsiginfo});
+  out.allow_if(SYS_ptrace, 0, engine::soft::direct::running_requests());
   out.allow({SYS_wait4, SYS_pidfd_send_signal});
 }
 

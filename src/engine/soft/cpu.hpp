@@ -190,7 +190,7 @@ struct SoftCpu {
   u32 jump_cs_limit;  ///< with jump_cs_base: CS that the jump cache's entries of 16- and 32-bit modes were made under
   u64 jump_cs_base;
   u32 direct_wanted;  ///< leave translated code when a program of CPL 3 goes on (direct.hpp)
-  u64 user_since;     ///< host TSC when one did
+  u64 program_returns;  ///< how often one did
   u32 irq_wanted;     ///< an interrupt waits for IF (or the end of a shadow); written by the owner thread
   u64 tsc_offset;
   XsaveSizes xsave_sizes;

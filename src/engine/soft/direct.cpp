@@ -18,15 +18,15 @@ namespace {
 
 using direct::Stop;
 using direct::StopInfo;
+using direct::user_end;
 
 // Selectors of 64-bit programs, the same in all Linux kernels. Others are left to translated code.
 constexpr u16 program_cs = 0x33, program_ss = 0x2b, program_cs32 = 0x23;
-constexpr u64 user_end = (1ull << 47) - 4096;
 constexpr u64 cr4_osfxsr = 1u << 9, cr4_la57 = 1u << 12, cr4_pke = 1u << 22, cr4_cet = 1u << 23;
 /// Flags that a program changes by itself.
 constexpr u64 program_flags = flag_cf | flag_pf | flag_af | flag_zf | flag_sf | flag_tf | flag_df | flag_of | flag_nt | flag_ac | flag_id;
 
-constexpr u64 compute_us = 500;       ///< a program that computed as long as this without a pause will go on so
+constexpr u64 compute_us = 500;       ///< a program that computes as long as this without a pause will go on so
 constexpr u64 short_us = 150;         ///< what ends sooner by itself was not worth it
 constexpr u64 resume_us = 8;          ///< what a switch to the process and back costs beside what is measured
 constexpr i64 credit_us = 40'000, limit_us = 30'000;  ///< how far what was gained counts later, and what may be spent in advance
@@ -77,15 +77,21 @@ bool Direct::possible(const SoftCpu& cpu) const {
 
 bool Direct::is_program(const SoftCpu& cpu) { return cpl(cpu) == 3 && code64(cpu); }
 
-void Direct::notice(SoftCpu& cpu) const {
+void Direct::notice(SoftCpu& cpu) {
   if (useless_ || cpu.direct_wanted) return;
   if (how_ == DirectExecution::always) {
     cpu.direct_wanted = 1;
     return;
   }
   const u64 now = host::rdtsc();
-  if (static_cast<i64>(now - closed_until_) < 0 || !is_program(cpu)) return;
-  if (now - cpu.user_since >= compute_us * tsc_khz_ / 1000) cpu.direct_wanted = 1;
+  if (!is_program(cpu)) {
+    seen_at_ = now;
+    seen_returns_ = cpu.program_returns;
+    return;
+  }
+  // As often as it came back from the kernel, it computed so long each time, on the average.
+  const u64 each = compute_us * tsc_khz_ / 1000, times = cpu.program_returns - seen_returns_;
+  if (static_cast<i64>(now - closed_until_) >= 0 && now - seen_at_ >= std::max<u64>(times, 1) * each) cpu.direct_wanted = 1;
 }
 
 bool Direct::put(SoftCpu& cpu) {

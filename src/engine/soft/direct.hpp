@@ -20,7 +20,7 @@ class Direct {
   static Result<std::unique_ptr<Direct>> create(const CodeShared& shared, DirectExecution how, u64 tsc_khz);
 
   /// Whenever the vCPU leaves translated code, before interrupts are delivered: looks whether a program has computed for long.
-  void notice(SoftCpu& cpu) const;
+  void notice(SoftCpu& cpu);
   /// Between two instructions of the guest: whether to go on here.
   [[nodiscard]] bool wanted(const SoftCpu& cpu) const { return cpu.direct_wanted && is_program(cpu); }
   enum class Ended : u8 {
@@ -50,6 +50,7 @@ class Direct {
   bool useless_ = false;  // the host does not let it go on
   i64 balance_us_ = 0;  // what it has brought so far
   u64 tsc_khz_ = 0, closed_until_ = 0, closed_ms_ = 0, renewed_ = 0;
+  u64 seen_at_ = 0, seen_returns_ = 0;  // when the vCPU was last seen outside of a program, and how often one had gone on by then
   u64 entered_ = 0, stops_[8] = {}, fixes_ = 0, inside_us_ = 0, around_us_ = 0, pauses_ = 0;
 };
 

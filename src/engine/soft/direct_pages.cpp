@@ -13,8 +13,8 @@
 namespace nagaya::engine::soft {
 namespace {
 
+using direct::user_end;
 constexpr u64 page_bytes = 4096, large_bytes = 2 * MiB;
-constexpr u64 user_end = (1ull << 47) - page_bytes;
 constexpr u64 most_tables = 32;  // read ahead at once
 /// Pieces that lie apart in guest memory cost a call each: as many are mapped around a page that faulted, times the tables read.
 constexpr u64 most_pieces = 64;

@@ -23,16 +23,15 @@ class DirectPages {
   };
   /// After a page fault at `address` of the instruction at `rip`.
   [[nodiscard]] Fixed fix(SoftCpu& cpu, u64 address, u64 rip);
-  [[nodiscard]] bool drop_all(SoftCpu& cpu);
   /// Nothing more can be mapped before all is dropped: each call makes at most three mappings of one, of which the host allows 65530 by default.
   [[nodiscard]] bool full() const { return calls_ > 20'000; }
 
   u64 mapped = 0, drops = 0;  ///< for the statistics
 
  private:
+  [[nodiscard]] bool drop_all(SoftCpu& cpu);
   struct Rights {
     bool write = false, execute = false, scanned = false;
-    bool operator==(const Rights&) const = default;
   };
   struct Mapping {
     u64 page, gpa, size;

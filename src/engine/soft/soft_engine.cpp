@@ -204,8 +204,9 @@ void SoftEngine::flush_tlbs() {
 
 void SoftEngine::release_direct() {
   flush_tlbs();
-  for (u64 page = 0; page < shared_.page_limit; ++page)
-    __atomic_and_fetch(&shared_.page_flags[page], static_cast<u8>(~page_direct), __ATOMIC_SEQ_CST);
+  for (u64 page = 0; page < shared_.page_limit; ++page) {
+    if (shared_.page_flags[page] & page_direct) __atomic_and_fetch(&shared_.page_flags[page], static_cast<u8>(~page_direct), __ATOMIC_SEQ_CST);
+  }
 }
 
 u32 SoftEngine::register_mode(u32 key) {
@@ -230,9 +231,11 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
   if (!fetched) return;
   bool modes_full = false;  // else it is the cache that is full
   bool written = false;     // or the page may be written by a program that runs directly
-  const auto direct_writes = [&](u64 gpa) {
+  Block* made = nullptr;
+  const auto translate = [&](u64 gpa) {
     const u64 page = gpa >> 12;
-    return page < shared_.page_limit && (__atomic_load_n(&shared_.page_flags[page], __ATOMIC_SEQ_CST) & page_direct) != 0;
+    written = page < shared_.page_limit && (__atomic_load_n(&shared_.page_flags[page], __ATOMIC_SEQ_CST) & page_direct) != 0;
+    return written ? TranslateStatus::cache_full : translator_->translate(source, made);
   };
   {
     std::lock_guard lock(translate_mutex_);
@@ -250,9 +253,7 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
       });
       const u8* page = slot_address(shared_, source.gpa & ~0xfffull, false);
       source.page = page ? page : open_bus_page();
-      Block* made = nullptr;
-      written = direct_writes(source.gpa);
-      TranslateStatus status = written ? TranslateStatus::cache_full : translator_->translate(source, made);
+      TranslateStatus status = translate(source.gpa);
       if (status == TranslateStatus::need_page2) {
         u64 gpa2;
         const u64 next = mode.is64() ? (linear | 0xfff) + 1 : static_cast<u32>((linear | 0xfff) + 1);
@@ -264,8 +265,7 @@ void SoftEngine::translate_for(SoftCpu& cpu) {
         begin_translation(shared_, 1, source.gpa2);
         const u8* page2 = slot_address(shared_, source.gpa2, false);
         source.page2 = page2 ? page2 : open_bus_page();
-        written = direct_writes(source.gpa2);
-        status = written ? TranslateStatus::cache_full : translator_->translate(source, made);
+        status = translate(source.gpa2);
       }
       if (status == TranslateStatus::ok) {
         if (insert_block(shared_, *made)) {  // else its bytes have changed: asked for again

@@ -27,7 +27,8 @@ namespace nagaya::engine::soft::direct {
 namespace {
 
 constexpr auto sysemu = static_cast<__ptrace_request>(31);  // PTRACE_SYSEMU; the C library's name for it differs
-constexpr u64 page = 4096, address_end = (1ull << 47) - page;
+constexpr u64 page = 4096;
+constexpr u32 requests[] = {PTRACE_CONT, sysemu, PTRACE_GETREGS, PTRACE_SETREGS, PTRACE_GETREGSET, PTRACE_SETREGSET, PTRACE_GETSIGINFO};
 constexpr std::size_t most_calls = page / sizeof(MapCall);  // that are told at once
 constexpr u64 rseq_signature = 0x53053053;
 
@@ -119,6 +120,8 @@ const char* step_name(int step) {
 
 }  // namespace
 
+std::span<const u32> running_requests() { return requests; }
+
 MapCall MapCall::map(u64 at, u64 size, int protection, int fd, u64 offset, bool populate) {
   const u64 flags = MAP_SHARED | MAP_FIXED | (populate ? MAP_POPULATE : 0);
   return {SYS_mmap, {at, size, static_cast<u64>(protection), flags, static_cast<u64>(fd), offset}};
@@ -128,11 +131,8 @@ MapCall MapCall::unmap(u64 at, u64 size) { return {SYS_munmap, {at, size, 0, 0, 
 
 Result<std::unique_ptr<Process>> Process::create(std::span<const int> files) {
   std::unique_ptr<Process> out(new Process);
-  out->calls_file_ = host::Fd(::memfd_create("calls", MFD_CLOEXEC));
-  if (!out->calls_file_ || ::ftruncate(out->calls_file_.get(), page) != 0) return fail_errno("cannot make a page for a process");
-  void* calls = ::mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, out->calls_file_.get(), 0);
-  if (calls == MAP_FAILED) return fail_errno("cannot map a page for a process");
-  out->calls_ = static_cast<MapCall*>(calls);
+  TRY_ASSIGN(const host::Fd calls_file, host::Fd::memfd("calls", page));
+  TRY_ASSIGN(out->calls_, host::Mapping::shared(calls_file.get(), 0, page, PROT_READ | PROT_WRITE));
   // Where no program of a guest is likely to have anything: between its heap and its libraries.
   u32 chance = 0;
   if (::getrandom(&chance, sizeof chance, 0) != sizeof chance) return fail_errno("no random number");
@@ -140,7 +140,7 @@ Result<std::unique_ptr<Process>> Process::create(std::span<const int> files) {
 
   Birth birth{};
   birth.own_page = out->own_page_;
-  birth.calls_file = out->calls_file_.get();
+  birth.calls_file = calls_file.get();
   if (files.size() > birth.keep.size()) return fail("too many files of guest memory");
   std::ranges::copy(files, birth.keep.begin());
   birth.keep_count = static_cast<unsigned>(files.size());
@@ -161,8 +161,8 @@ Result<std::unique_ptr<Process>> Process::create(std::span<const int> files) {
   };
   birth.filter = {static_cast<unsigned short>(filter.size()), filter.data()};
   const u64 behind = out->own_page_ + 2 * page;
-  out->calls_[0] = MapCall::unmap(0, out->own_page_);
-  out->calls_[1] = MapCall::unmap(behind, address_end - behind);
+  const MapCall empty[] = {MapCall::unmap(0, out->own_page_), MapCall::unmap(behind, user_end - behind)};
+  std::memcpy(out->calls_.data(), empty, sizeof empty);
 
   const long pid = raw(SYS_clone, 0);  // no signal at its end: nobody is told but who waits
   if (pid == 0) begin(birth);
@@ -201,7 +201,6 @@ Process::~Process() {
     while (::waitpid(pid_, &status, __WALL) > 0 ? !WIFEXITED(status) && !WIFSIGNALED(status) : errno == EINTR) {
     }
   }
-  if (calls_) ::munmap(calls_, page);
 }
 
 Result<> Process::change(std::span<const MapCall> calls) {
@@ -211,7 +210,7 @@ Result<> Process::change(std::span<const MapCall> calls) {
 }
 
 Result<> Process::change_some(std::span<const MapCall> calls) {
-  std::ranges::copy(calls, calls_);
+  std::memcpy(calls_.data(), calls.data(), calls.size_bytes());
   user_regs_struct registers{};
   if (!get(registers)) return fail("direct execution's process is gone");
   registers.rip = own_page_;

@@ -11,8 +11,12 @@
 #include "base/result.hpp"
 #include "base/types.hpp"
 #include "host/fd.hpp"
+#include "host/mapping.hpp"
 
 namespace nagaya::engine::soft::direct {
+
+/// No program has memory from here on: the last page below the middle of the address space is the kernel's.
+inline constexpr u64 user_end = (1ull << 47) - 4096;
 
 /// A change of the address space.
 struct MapCall {
@@ -38,6 +42,10 @@ struct StopInfo {
   Stop stop = Stop::gone;
   u64 address = 0;
 };
+
+/// The requests to ptrace(2) that a process makes once it is there, for a filter of system calls to leave room; beside them it waits (wait4) and
+/// signals through its descriptor (pidfd_send_signal).
+[[nodiscard]] std::span<const u32> running_requests();
 
 class Process {
  public:
@@ -73,8 +81,8 @@ class Process {
   StopInfo wait();
 
   pid_t pid_ = 0;
-  host::Fd process_, calls_file_;
-  MapCall* calls_ = nullptr;  ///< shared with the process, which only reads it
+  host::Fd process_;
+  host::Mapping calls_;  ///< a page of MapCall, shared with the process, which only reads it
   u64 own_page_ = 0;
   std::size_t vector_size_ = 0;
   u64 cpu_us_ = 0;

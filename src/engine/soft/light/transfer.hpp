@@ -6,12 +6,11 @@
 
 namespace nagaya::engine::soft {
 
-/// After a return to a program of CPL 3: from here on direct execution counts, and may take over at the next block head.
+/// After a return to a program of CPL 3: direct execution counts them, and may take over at the next block head.
 inline void program_goes_on(SoftCpu& cpu) {
-  cpu.user_since = __builtin_ia32_rdtsc();
+  ++cpu.program_returns;
   if (cpu.direct_wanted) __atomic_store_n(&cpu.run_ok, 0, __ATOMIC_RELAXED);
 }
-
 
 /// JMP far to selector:offset with operand size 2, 4 or 8. Sets CS and s.rip. `next_rip`: of the instruction after (a
 /// task switch saves it).
