@@ -18,6 +18,7 @@
 #include "domain/container_control.hpp"
 #include "domain/container_log.hpp"
 #include "domain/machine_stats.hpp"
+#include "host/process_stat.hpp"
 #include "host/signal.hpp"
 #include "net/port_spec.hpp"
 #include "proto/json_fields.hpp"
@@ -187,21 +188,16 @@ std::vector<std::string> process_row(pid_t pid) {
   std::string command = text_of("cmdline");
   while (command.ends_with('\0')) command.pop_back();
   for (char& c : command) c = static_cast<unsigned char>(c) < ' ' ? ' ' : c;
-  const std::string stat = text_of("stat"), status = text_of("status");
-  if (command.empty()) command = "[" + stat.substr(stat.find('(') + 1, stat.rfind(')') - stat.find('(') - 1) + "]";
+  const std::string status = text_of("status");
+  const host::ProcessStat stat = host::read_process_stat(pid).value_or(host::ProcessStat{});
+  if (command.empty()) command = "[" + stat.name + "]";
   const auto field = [&](const char* name) {
     const std::size_t at = status.find(fmt::format("\n{}:\t", name));
     if (at == std::string::npos) return std::string();
     const std::size_t start = status.find_first_not_of(" \t", status.find(':', at) + 1);
     return status.substr(start, status.find_first_of("\t\n", start) - start);
   };
-  // utime and stime are the 14th and 15th fields of stat, in ticks (proc(5)).
-  u64 ticks = 0;
-  std::size_t at = stat.rfind(')');
-  for (int number = 3; at != std::string::npos && number <= 15; ++number) {
-    at = stat.find(' ', at + 1);
-    if (number >= 14 && at != std::string::npos) ticks += std::strtoull(stat.c_str() + at, nullptr, 10);
-  }
+  const u64 ticks = stat.user_ticks + stat.system_ticks;
   const std::string inside = field("NSpid").empty() ? "" : status.substr(0);
   std::string numbers;
   if (const std::size_t line = inside.find("\nNSpid:"); line != std::string::npos) numbers = inside.substr(line + 8, inside.find('\n', line + 1) - line - 8);

@@ -26,6 +26,10 @@ struct RemoteOptions {
 /// "serve" and "token", which are found without --host, too.
 [[nodiscard]] CommandSpec serve_command();
 [[nodiscard]] CommandSpec token_command();
+/// Progress of an operation, for a person who looks.
+void tell_progress(const std::string& text);
+/// Where the API has a domain.
+[[nodiscard]] std::string domain_path(const std::string& name);
 /// The verbs of a server.
 [[nodiscard]] std::vector<CommandSpec> remote_commands(const api::Client& client);
 /// run, update, rename, top, port.

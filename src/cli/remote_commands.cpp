@@ -27,10 +27,6 @@ const OptionSpec many_names{"NAME", "NAME", "the domains", Completes::nothing, {
 const OptionSpec output_format{"-f,--output", "FORMAT", "table, json, yaml or csv (default: table)", Completes::words, table_formats()};
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-void tell(const std::string& text) {
-  if (host::is_terminal(STDERR_FILENO)) fmt::print(stderr, "nagaya: {}\n", text);
-}
-std::string path_of(const std::string& name) { return "/domains/" + url_part(name); }
 
 Result<std::string> name_of(const Parsed& options, const char* verb) {
   const auto& names = options.all("NAME");
@@ -65,7 +61,7 @@ Result<int> for_each(const Parsed& options, const char* verb, const std::functio
 CommandSpec life_verb(const Client& client, const char* verb, const char* summary) {
   return {.name = verb, .summary = summary, .examples = {{fmt::format("nagaya --host https://host:8443 {} web", verb), ""}}, .options = {many_names},
           .run = [client, verb](const Parsed& options) {
-            return for_each(options, verb, [&](const std::string& name) { return client.operate("POST", path_of(name) + "/" + verb, {}, tell); });
+            return for_each(options, verb, [&](const std::string& name) { return client.operate("POST", domain_path(name) + "/" + verb, {}, tell_progress); });
           }};
 }
 
@@ -75,7 +71,7 @@ CommandSpec stop_verb(const Client& client, const char* verb, const char* summar
   out.run = [client, verb](const Parsed& options) -> Result<int> {
     TRY_ASSIGN(const auto seconds, number_of(options, "time"));
     const Json body = seconds ? Json{{"timeout", *seconds}} : Json();
-    return for_each(options, verb, [&](const std::string& name) { return client.operate("POST", path_of(name) + "/" + verb, body, tell); });
+    return for_each(options, verb, [&](const std::string& name) { return client.operate("POST", domain_path(name) + "/" + verb, body, tell_progress); });
   };
   return out;
 }
@@ -105,7 +101,7 @@ CommandSpec kill_verb(const Client& client) {
           .options = {{"-s,--signal", "SIGNAL", "another signal than KILL"}, many_names},
           .run = [client](const Parsed& options) {
             const Json body = options.has("signal") ? Json{{"signal", options.last("signal")}} : Json();
-            return for_each(options, "kill", [&](const std::string& name) { return client.operate("POST", path_of(name) + "/kill", body, tell); });
+            return for_each(options, "kill", [&](const std::string& name) { return client.operate("POST", domain_path(name) + "/kill", body, tell_progress); });
           }};
 }
 
@@ -114,7 +110,7 @@ CommandSpec rm_verb(const Client& client) {
           .options = {{"-f,--force", "", "end it first if it runs"}, many_names},
           .run = [client](const Parsed& options) {
             const char* query = options.has("force") ? "?force=true" : "";
-            return for_each(options, "rm", [&](const std::string& name) { return client.operate("DELETE", path_of(name) + query, {}, tell); });
+            return for_each(options, "rm", [&](const std::string& name) { return client.operate("DELETE", domain_path(name) + query, {}, tell_progress); });
           }};
 }
 
@@ -126,7 +122,7 @@ CommandSpec logs_verb(const Client& client) {
             TRY_ASSIGN(const auto tail, number_of(options, "tail"));
             std::string query = fmt::format("?follow={}&timestamps={}", options.has("follow"), options.has("timestamps"));
             if (tail) query += fmt::format("&tail={}", *tail);
-            TRY(client.read(path_of(name) + "/logs" + query, [](std::string_view bytes) { return host::write_all(STDOUT_FILENO, bytes).has_value(); }));
+            TRY(client.read(domain_path(name) + "/logs" + query, [](std::string_view bytes) { return host::write_all(STDOUT_FILENO, bytes).has_value(); }));
             return 0;
           }};
 }
@@ -135,7 +131,7 @@ CommandSpec inspect_verb(const Client& client) {
   return {.name = "inspect", .summary = "print a domain as JSON", .examples = {{"nagaya --host https://host:8443 inspect web", ""}}, .options = {one_name},
           .run = [client](const Parsed& options) -> Result<int> {
             TRY_ASSIGN(const std::string name, name_of(options, "inspect"));
-            TRY_ASSIGN(const Json detail, client.call("GET", path_of(name)));
+            TRY_ASSIGN(const Json detail, client.call("GET", domain_path(name)));
             print(detail.dump(2) + "\n");
             return 0;
           }};
@@ -195,7 +191,7 @@ CommandSpec pull_verb(const Client& client) {
           .options = {{"IMAGE", "IMAGE", "the image"}},
           .run = [client](const Parsed& options) -> Result<int> {
             if (!options.has("IMAGE")) return fail("nagaya pull", "no image is named");
-            TRY(client.operate("POST", "/images", {{"reference", options.last("IMAGE")}}, tell));
+            TRY(client.operate("POST", "/images", {{"reference", options.last("IMAGE")}}, tell_progress));
             print(options.last("IMAGE") + "\n");
             return 0;
           }};
@@ -206,7 +202,7 @@ CommandSpec wait_verb(const Client& client) {
           .run = [client](const Parsed& options) -> Result<int> {
             TRY_ASSIGN(const std::string name, name_of(options, "wait"));
             for (;;) {
-              TRY_ASSIGN(const Json answer, client.call("GET", path_of(name) + "/wait?timeout=300"));
+              TRY_ASSIGN(const Json answer, client.call("GET", domain_path(name) + "/wait?timeout=300"));
               if (!answer.value("ended", false)) continue;
               fmt::print("{}\n", answer.value("exitCode", 0));
               return 0;
@@ -233,7 +229,7 @@ CommandSpec exec_verb(const Client& client) {
             for (const char* key : {"workdir", "user"}) {
               if (options.has(key)) query += fmt::format("&{}={}", key, url_part(options.last(key)));
             }
-            return attach_remote(client, path_of(words[0]) + "/exec" + query, terminal, input || terminal, false);
+            return attach_remote(client, domain_path(words[0]) + "/exec" + query, terminal, input || terminal, false);
           }};
 }
 
@@ -241,11 +237,17 @@ CommandSpec attach_verb(const Client& client) {
   return {.name = "attach", .summary = "a domain's console; Ctrl-] leaves it", .examples = {{"nagaya --host https://host:8443 attach web", ""}}, .options = {one_name},
           .run = [client](const Parsed& options) -> Result<int> {
             TRY_ASSIGN(const std::string name, name_of(options, "attach"));
-            return attach_remote(client, path_of(name) + "/console", true, true, true);
+            return attach_remote(client, domain_path(name) + "/console", true, true, true);
           }};
 }
 
 }  // namespace
+
+void tell_progress(const std::string& text) {
+  if (host::is_terminal(STDERR_FILENO)) fmt::print(stderr, "nagaya: {}\n", text);
+}
+
+std::string domain_path(const std::string& name) { return "/domains/" + url_part(name); }
 
 Result<int> attach_remote(const Client& client, const std::string& path, bool terminal, bool input, bool detach_key) {
   api::RemoteStreams streams{.input = input ? STDIN_FILENO : -1, .terminal = terminal, .detach_key = detach_key};

@@ -10,6 +10,7 @@
 #include "cli/launch.hpp"
 #include "cli/remote.hpp"
 #include "definition/document.hpp"
+#include "definition/objects.hpp"
 #include "host/terminal.hpp"
 
 namespace nagaya::cli {
@@ -17,10 +18,6 @@ namespace {
 
 using api::Client;
 using definition::Json;
-
-void tell(const std::string& text) {
-  if (host::is_terminal(STDERR_FILENO)) fmt::print(stderr, "nagaya: {}\n", text);
-}
 
 std::string path_of(const Json& document) {
   const std::string kind = document.at("kind");
@@ -33,7 +30,7 @@ Result<int> remove_all(const Client& client, const std::vector<Json>& documents,
   for (const Json& document : std::views::reverse(documents)) {
     const bool domain = definition::is_domain(document);
     const std::string path = path_of(document);
-    const auto done = domain ? client.operate("DELETE", path + (force ? "?force=true" : ""), {}, tell) : [&]() -> Result<> {
+    const auto done = domain ? client.operate("DELETE", path + (force ? "?force=true" : ""), {}, tell_progress) : [&]() -> Result<> {
       TRY(client.call("DELETE", path));
       return {};
     }();
@@ -58,12 +55,12 @@ Result<bool> apply_one(const Client& client, const Json& document, const Parsed&
   const bool waits = (action == "recreate" && !recreate) || (action == "restart" && !restart);
   bool started = false;
   if (domain && !dry && !waits) {
-    if (action != "none") TRY(client.operate("PUT", fmt::format("{}?restart={}&recreate={}", path, restart, recreate), document, tell));
+    if (action != "none") TRY(client.operate("PUT", fmt::format("{}?restart={}&recreate={}", path, restart, recreate), document, tell_progress));
     if (options.has("start")) {
       TRY_ASSIGN(const Json now, client.call("GET", path));
       const std::string state = now.value("state", "");
       if (state != "running" && state != "paused") {
-        TRY(client.operate("POST", path + "/start", {}, tell));
+        TRY(client.operate("POST", path + "/start", {}, tell_progress));
         started = true;
       }
     }
@@ -103,9 +100,7 @@ Result<int> run_export(const Client& client, const Parsed& options) {
       out.push_back(std::move(document));
     } else if (name.starts_with("volume/")) {
       TRY_ASSIGN(const Json volume, client.call("GET", "/volumes/" + api::url_part(name.substr(7))));
-      Json document = {{"kind", "volume"}, {"name", volume.value("name", "")}, {"project", volume.value("project", "default")}};
-      if (volume.contains("labels") && !volume["labels"].empty()) document["labels"] = volume["labels"];
-      out.push_back(std::move(document));
+      out.push_back(definition::volume_document(volume));
     } else {
       TRY_ASSIGN(const Json detail, client.call("GET", "/domains/" + api::url_part(name)));
       out.push_back(detail.value("definition", Json::object()));

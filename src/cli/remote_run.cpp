@@ -25,10 +25,6 @@ using api::Client;
 using definition::Json;
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-void tell(const std::string& text) {
-  if (host::is_terminal(STDERR_FILENO)) fmt::print(stderr, "nagaya: {}\n", text);
-}
-std::string path_of(const std::string& name) { return "/domains/" + api::url_part(name); }
 
 Result<Json> document_from(const Parsed& options) {
   if (options.has("container")) {
@@ -44,16 +40,16 @@ Result<Json> document_from(const Parsed& options) {
 /// Until it ends; its exit code. What it writes is its log from the beginning, unless somebody is to type.
 Result<int> stay(const Client& client, const std::string& name, bool terminal, bool input) {
   const auto follow = [&] {
-    return client.read(path_of(name) + "/logs?follow=true", [](std::string_view bytes) { return host::write_all(STDOUT_FILENO, bytes).has_value(); });
+    return client.read(domain_path(name) + "/logs?follow=true", [](std::string_view bytes) { return host::write_all(STDOUT_FILENO, bytes).has_value(); });
   };
   if (!terminal && !input) {
     TRY(follow());
-  } else if (!attach_remote(client, path_of(name) + "/console", terminal, input, terminal)) {
+  } else if (!attach_remote(client, domain_path(name) + "/console", terminal, input, terminal)) {
     TRY(follow());  // it has ended before anybody came
   }
   constexpr int seconds = 30;
   for (;;) {
-    TRY_ASSIGN(const Json ended, client.call("GET", fmt::format("{}/wait?timeout={}", path_of(name), terminal ? 0 : seconds)));
+    TRY_ASSIGN(const Json ended, client.call("GET", fmt::format("{}/wait?timeout={}", domain_path(name), terminal ? 0 : seconds)));
     if (ended.value("ended", false)) return ended.value("exitCode", 0);
     if (terminal) return 0;  // left by Ctrl-]
   }
@@ -76,23 +72,23 @@ Result<int> run(const Client& client, const Parsed& options) {
   if (!container && !detach) return fail("nagaya --host … run", "a machine's console is not this terminal over a server", "give -d, then 'nagaya --host … exec' or 'attach'");
   if (!container && options.has("rm")) return fail("--rm", "of a machine it is for this host only");
   std::string name;
-  TRY(client.operate("POST", "/domains", document, tell, &name));
+  TRY(client.operate("POST", "/domains", document, tell_progress, &name));
   if (name.empty()) name = document.value("name", "");
-  ScopeExit undo([&] { (void)client.operate("DELETE", path_of(name) + "?force=true", {}, {}); });
-  TRY(client.operate("POST", path_of(name) + "/start", {}, tell));
+  ScopeExit undo([&] { (void)client.operate("DELETE", domain_path(name) + "?force=true", {}, {}); });
+  TRY(client.operate("POST", domain_path(name) + "/start", {}, tell_progress));
   undo.release();
   if (detach) {
     print(name + "\n");
     return 0;
   }
   auto code = stay(client, name, options.has("tty"), options.has("interactive"));
-  if (remove_after) TRY(client.operate("DELETE", path_of(name) + "?force=true", {}, {}));
+  if (remove_after) TRY(client.operate("DELETE", domain_path(name) + "?force=true", {}, {}));
   return code;
 }
 
 Result<int> rename(const Client& client, const Parsed& options) {
   if (!options.has("NAME") || !options.has("NEW")) return fail("nagaya rename", "a name is missing", "write nagaya rename NAME NEW");
-  TRY(client.operate("POST", path_of(options.last("NAME")) + "/rename", {{"name", options.last("NEW")}}, tell));
+  TRY(client.operate("POST", domain_path(options.last("NAME")) + "/rename", {{"name", options.last("NEW")}}, tell_progress));
   print(options.last("NEW") + "\n");
   return 0;
 }
@@ -105,14 +101,13 @@ Result<int> update(const Client& client, const Parsed& options) {
   if (Json said = definition::limits_json(limits); !said.empty()) body["limits"] = std::move(said);
   if (options.has("restart")) {
     TRY_ASSIGN(const auto policy, domain::RestartPolicy::parse(options.last("restart")));
-    const std::string text = policy.text();
-    body["restart"] = {{"policy", text.substr(0, text.find(':'))}};
-    if (policy.retries != 0) body["restart"]["retries"] = policy.retries;
+    Json restart = definition::restart_json(policy);
+    body["restart"] = restart.is_null() ? Json{{"policy", "no"}} : std::move(restart);
   }
   if (body.empty()) return fail("nagaya update", "nothing is to be changed", "see 'nagaya help update'");
   int code = 0;
   for (const std::string& name : options.all("NAME")) {
-    if (const auto done = client.call("PATCH", path_of(name), body)) {
+    if (const auto done = client.call("PATCH", domain_path(name), body)) {
       print(name + "\n");
     } else {
       complain(done.error());
@@ -124,7 +119,7 @@ Result<int> update(const Client& client, const Parsed& options) {
 
 Result<int> top(const Client& client, const Parsed& options) {
   if (options.all("NAME").size() != 1) return fail("nagaya top", "it takes one domain", "'nagaya ps' lists them");
-  TRY_ASSIGN(const Json all, client.call("GET", path_of(options.last("NAME")) + "/top"));
+  TRY_ASSIGN(const Json all, client.call("GET", domain_path(options.last("NAME")) + "/top"));
   Table table{{"pid", "ppid", "user", "memory", "cpu-seconds", "command"}, {}};
   for (const Json& one : all) {
     // What a guest calls its processes is not for a terminal as it is.
@@ -139,7 +134,7 @@ Result<int> top(const Client& client, const Parsed& options) {
 
 Result<int> port(const Client& client, const Parsed& options) {
   if (options.all("NAME").size() != 1) return fail("nagaya port", "it takes one domain", "'nagaya ps' lists them");
-  TRY_ASSIGN(const Json detail, client.call("GET", path_of(options.last("NAME"))));
+  TRY_ASSIGN(const Json detail, client.call("GET", domain_path(options.last("NAME"))));
   const Json ports = detail.value("ports", Json::array());
   for (const Json& one : ports) {
     print(fmt::format("{}/{} -> {}:{}\n", one.value("guest", 0), one.value("protocol", ""), one.value("address", ""), one.value("host", 0)));

@@ -50,20 +50,6 @@ Result<> go_to(const std::string& path, bool must) {
   return check_inside(path);
 }
 
-/// An image's links, its program and its working directory can name our descriptors (/proc/self/fd/7/../..): none may be left that leads
-/// out of the container, not even one that execve would close, for the kernel looks the program up before (CVE-2024-21626).
-Result<> close_all_but(std::vector<int> keep, unsigned first) {
-  std::ranges::sort(keep);
-  for (const int fd : keep) {
-    if (fd < 0 || static_cast<unsigned>(fd) < first) continue;
-    const auto number = static_cast<unsigned>(fd);
-    if (number > first && ::syscall(SYS_close_range, first, number - 1, 0) != 0) return fail_errno("cannot close descriptors");
-    first = number + 1;
-  }
-  if (::syscall(SYS_close_range, first, ~0u, 0) != 0) return fail_errno("cannot close descriptors");
-  return {};
-}
-
 void default_signals() {
   // The C library keeps two signals to itself and would not reset them; the kernel's own call does.
   const struct {
@@ -117,7 +103,9 @@ Result<> prepare_process(Launch& launch, int console) {
   const unsigned first = 3 + static_cast<unsigned>(launch.preserve_fds + launch.listen_fds);
   std::vector<int> keep = launch.keep;
   keep.insert(keep.end(), {console, launch.seccomp_agent});
-  TRY(close_all_but(std::move(keep), first));
+  // An image's links, its program and its working directory can name our descriptors (/proc/self/fd/7/../..): none may be left that leads out of
+  // the container, not even one that execve would close, for the kernel looks the program up before (CVE-2024-21626).
+  TRY(host::close_all_but(std::move(keep), first));
   if (process.terminal) {
     TRY_ASSIGN(const Terminal terminal, open_terminal(process));
     if (console >= 0) {

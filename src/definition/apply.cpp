@@ -2,18 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 
-#include "base/scope.hpp"
 #include "definition/container.hpp"
 #include "definition/document.hpp"
 #include "definition/machine.hpp"
 #include "definition/objects.hpp"
 #include "domain/container_control.hpp"
-#include "domain/container_image.hpp"
-#include "domain/container_join.hpp"
-#include "domain/machine_make.hpp"
-#include "image/store.hpp"
 
 namespace nagaya::definition {
 namespace {
@@ -26,32 +22,12 @@ using domain::Machine;
 Result<> create_domain(const DomainStore& store, const Json& document, const Hands& hands) {
   const bool machine = document.at("kind") == "vm";
   TRY_ASSIGN(const image::Image image, hands.image(document.at("image"), machine));
-  if (machine) {
-    TRY_ASSIGN(domain::MachineSpec spec, machine_spec_of(document, image.id));
-    TRY_ASSIGN(const Machine made, domain::make_machine(store.machines(), image, std::move(spec)));
-    const MachineNotes notes{.project = document.value("project", "default"), .labels = document.value("labels", Json::object())};
-    auto done = notes.write(made);
-    if (!done) (void)store.remove(made);
-    return done;
-  }
-  TRY_ASSIGN(domain::ContainerDefinition wanted, container_definition_of(document, image.id));
-  domain::take_image(wanted, image);
-  TRY(domain::resolve_joined(store.containers(), wanted));
-  TRY_ASSIGN(const Container made, store.containers().create(std::move(wanted)));
-  auto done = domain::adapt_root(made, image);
-  if (!done) (void)store.remove(made);
-  return done;
+  return machine ? create_machine(store.machines(), document, image) : create_container(store.containers(), document, image);
 }
 
-Result<> change_container(const DomainStore& store, Container container, Json document) {
+Result<> change_container(const DomainStore& store, Container container, const Json& document) {
   domain::ContainerDefinition& now = container.definition;
-  if (!document.contains("project")) document["project"] = project_of(now);
-  TRY_ASSIGN(domain::ContainerDefinition wanted, container_definition_of(document, now.image));
-  const auto images = image::Store::open();
-  if (images) {
-    if (const auto image = images->find(now.image)) domain::take_image(wanted, *image);
-  }
-  if (domain::joins_others(wanted)) TRY(domain::resolve_joined(store.containers(), wanted));
+  TRY_ASSIGN(domain::ContainerDefinition wanted, wanted_container(store.containers(), document, now));
   wanted.id = now.id;
   wanted.created = now.created;
   // The running one's limits are the kernel's; the rest is read at its next start.

@@ -5,7 +5,9 @@
 #include <cerrno>
 
 #include "definition/limits.hpp"
-#include "proto/sizes.hpp"
+#include "domain/container_image.hpp"
+#include "domain/container_join.hpp"
+#include "image/store.hpp"
 
 namespace nagaya::definition {
 namespace {
@@ -72,15 +74,7 @@ Result<domain::ContainerDefinition> container_definition_of(const Json& d, std::
   out.interactive = d.value("interactive", out.terminal);
   out.reaper = d.value("reaper", true);
   out.stop_timeout = d.value("stopTimeout", out.stop_timeout);
-  if (d.contains("shmSize")) {
-    if (d["shmSize"].is_number()) {
-      out.shm_size = d["shmSize"].get<u64>();
-    } else {
-      auto size = proto::parse_size(d["shmSize"].get<std::string>());
-      if (!size) return invalid(std::move(size.error()).within("shmSize"));
-      out.shm_size = *size;
-    }
-  }
+  out.shm_size = d.value("shmSize", out.shm_size);
   if (d.contains("restart")) {
     TRY_ASSIGN(out.restart, restart_of(d["restart"]));
   }
@@ -99,6 +93,44 @@ Result<domain::ContainerDefinition> container_definition_of(const Json& d, std::
     out.volumes.push_back(std::move(*volume));
   }
   if (auto ok = out.validate(); !ok) return invalid(std::move(ok.error()));
+  return out;
+}
+
+namespace {
+
+Result<> complete(const domain::ContainerStore& store, domain::ContainerDefinition& wanted, const image::Image* image) {
+  if (image != nullptr) domain::take_image(wanted, *image);
+  return domain::joins_others(wanted) ? domain::resolve_joined(store, wanted) : Result<>();
+}
+
+}  // namespace
+
+Result<domain::ContainerDefinition> wanted_container(const domain::ContainerStore& store, Json document, const image::Image& image) {
+  TRY_ASSIGN(domain::ContainerDefinition wanted, container_definition_of(document, image.id));
+  TRY(complete(store, wanted, &image));
+  return wanted;
+}
+
+Result<domain::ContainerDefinition> wanted_container(const domain::ContainerStore& store, Json document, const domain::ContainerDefinition& now) {
+  if (!document.contains("project")) document["project"] = project_of(now);
+  TRY_ASSIGN(domain::ContainerDefinition wanted, container_definition_of(document, now.image));
+  const auto images = image::Store::open();
+  const auto image = images ? images->find(now.image) : std::unexpected(images.error());
+  TRY(complete(store, wanted, image ? &*image : nullptr));
+  return wanted;
+}
+
+Result<> create_container(const domain::ContainerStore& store, const Json& document, const image::Image& image) {
+  TRY_ASSIGN(domain::ContainerDefinition wanted, wanted_container(store, document, image));
+  TRY(store.create(std::move(wanted), [&](const domain::Container& made) { return domain::adapt_root(made, image); }));
+  return {};
+}
+
+Json restart_json(const domain::RestartPolicy& policy) {
+  const std::string text = policy.text();
+  if (text == "no") return nullptr;
+  Json out = {{"policy", text.substr(0, text.find(':'))}};
+  if (policy.retries != 0) out["retries"] = policy.retries;
   return out;
 }
 
@@ -134,11 +166,7 @@ Json container_document(const domain::ContainerDefinition& d) {
   }
   if (Json limits = limits_json(d.limits); !limits.empty()) out["limits"] = std::move(limits);
   if (Json labels = own_labels(d); !labels.empty()) out["labels"] = std::move(labels);
-  const std::string policy = d.restart.text();
-  if (policy != "no") {
-    out["restart"] = {{"policy", policy.substr(0, policy.find(':'))}};
-    if (d.restart.retries != 0) out["restart"]["retries"] = d.restart.retries;
-  }
+  if (Json restart = restart_json(d.restart); !restart.is_null()) out["restart"] = std::move(restart);
   for (const domain::ContainerVolume& volume : d.volumes) out["volumes"].push_back(volume_text(volume));
   return out;
 }

@@ -10,7 +10,6 @@
 #include <filesystem>
 
 #include "host/dirs.hpp"
-#include "proto/sizes.hpp"
 
 namespace nagaya::definition {
 namespace {
@@ -48,13 +47,6 @@ u64 rate_of(const std::vector<std::string>& rates) {
   return std::strtoull(rates[0].c_str() + colon + 1, nullptr, 10);
 }
 
-/// A number of bytes, or a text such as "512M".
-Result<i64> bytes_of(const Json& value) {
-  if (value.is_number()) return value.get<i64>();
-  TRY_ASSIGN(const u64 size, proto::parse_size(value.get_ref<const std::string&>()));
-  return static_cast<i64>(size);
-}
-
 constexpr std::pair<const char*, std::vector<std::string> domain::DomainLimits::*> rate_lists[] = {
     {"deviceReadBps", &domain::DomainLimits::read_bps},
     {"deviceWriteBps", &domain::DomainLimits::write_bps},
@@ -67,16 +59,10 @@ Result<domain::DomainLimits> limits_of(const Json& limits, domain::DomainLimits 
   const auto number = [&](const char* name, auto& field, auto convert) {
     if (limits.contains(name)) field = convert(limits[name].template get<u64>());
   };
-  const auto size = [&](const char* name, auto& field) -> Result<> {
-    if (!limits.contains(name)) return {};
-    auto bytes = bytes_of(limits[name]);
-    if (!bytes) return invalid(std::move(bytes.error()).within(name));
-    field = static_cast<std::remove_reference_t<decltype(field)>>(*bytes);
-    return {};
-  };
-  TRY(size("memory", now.memory));
-  TRY(size("memoryReservation", now.memory_reservation));
-  TRY(size("memorySwap", now.memory_swap));
+  const auto same = [](u64 n) { return n; };
+  number("memory", now.memory, same);
+  number("memoryReservation", now.memory_reservation, same);
+  if (limits.contains("memorySwap")) now.memory_swap = limits["memorySwap"].get<i64>();
   number("cpuWeight", now.cpu_shares, shares_of);
   if (limits.contains("pids")) now.pids = limits["pids"].get<i64>();
   number("ioWeight", now.blkio_weight, blkio_of);

@@ -7,9 +7,9 @@
 #include <cmath>
 
 #include "definition/limits.hpp"
+#include "domain/machine_make.hpp"
 #include "host/fd.hpp"
 #include "proto/json_fields.hpp"
-#include "proto/sizes.hpp"
 #include "proto/text.hpp"
 
 namespace nagaya::definition {
@@ -93,10 +93,7 @@ Result<> MachineNotes::write(const domain::Machine& machine) const {
 }
 
 Result<> limit_machine(domain::MachineSpec& spec, const Json& limits) {
-  if (limits.contains("memory")) {
-    TRY_ASSIGN(const domain::DomainLimits sized, limits_of({{"memory", limits["memory"]}}, {}));
-    if (sized.memory != 0) spec.memory = sized.memory / MiB * MiB;
-  }
+  if (const u64 memory = limits.value("memory", u64{0}); memory != 0) spec.memory = memory / MiB * MiB;
   if (const double cpus = limits.value("cpus", 0.0); cpus > 0) {
     spec.vcpus = static_cast<unsigned>(std::ceil(cpus));
     spec.limits.cpu_thousandths = cpus == std::ceil(cpus) ? 0 : static_cast<u64>(std::llround(cpus * 1000));
@@ -145,15 +142,7 @@ Result<domain::MachineSpec> machine_spec_of(const Json& d, std::string image) {
       return std::unexpected(std::move(taken.error()));
     }
   }
-  if (d.contains("diskSize")) {
-    if (d["diskSize"].is_number()) {
-      out.disk_size = d["diskSize"].get<u64>();
-    } else {
-      auto size = proto::parse_size(d["diskSize"].get<std::string>());
-      if (!size) return std::unexpected(std::move(size.error()).within("diskSize"));
-      out.disk_size = *size;
-    }
-  }
+  out.disk_size = d.value("diskSize", u64{0});
   out.user_data = d.value("userData", "");
   out.append = d.value("append", "");
   out.ssh_keys = d.value("sshKeys", std::vector<std::string>{});
@@ -162,6 +151,13 @@ Result<domain::MachineSpec> machine_spec_of(const Json& d, std::string image) {
     return std::unexpected(std::move(ok.error()));
   }
   return out;
+}
+
+Result<> create_machine(const domain::MachineStore& store, const Json& document, const image::Image& image) {
+  TRY_ASSIGN(domain::MachineSpec spec, machine_spec_of(document, image.id));
+  const MachineNotes notes{.project = document.value("project", "default"), .labels = document.value("labels", Json::object())};
+  TRY(domain::make_machine(store, image, std::move(spec), [&](const domain::Machine& made) { return notes.write(made); }));
+  return {};
 }
 
 Json machine_document(const domain::MachineSpec& s, const MachineNotes& notes) {

@@ -2,6 +2,7 @@
 #pragma once
 #include "definition/yaml.hpp"
 #include "domain/machine_store.hpp"
+#include "image/image.hpp"
 
 namespace nagaya::definition {
 
@@ -15,6 +16,8 @@ struct MachineNotes {
 
 /// `image` is the id. Errors have EINVAL or, for fields of containers, EOPNOTSUPP.
 [[nodiscard]] Result<domain::MachineSpec> machine_spec_of(const Json& document, std::string image);
+/// Makes it, all or nothing.
+[[nodiscard]] Result<> create_machine(const domain::MachineStore& store, const Json& document, const image::Image& image);
 /// Changes what `limits` names: memory and processors are the machine's, the others those of its process. Errors have EINVAL.
 [[nodiscard]] Result<> limit_machine(domain::MachineSpec& spec, const Json& limits);
 [[nodiscard]] Json machine_limits(const domain::MachineSpec& spec);

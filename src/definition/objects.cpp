@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <map>
 
 #include "base/scope.hpp"
 #include "domain/container_store.hpp"
@@ -23,13 +24,32 @@ bool has_addresses(Driver driver) { return driver == Driver::user || driver == D
 
 fs::path volumes_folder() { return fs::path(host::state_dir()) / "volumes"; }
 
-std::vector<std::string> users_of(const std::string& volume) {
-  std::vector<std::string> out;
+/// Names of containers by the named volume that they have.
+using Users = std::map<std::string, std::vector<std::string>>;
+
+Users volume_users() {
+  Users out;
   const auto containers = domain::ContainerStore().list();
   if (!containers) return out;
   for (const domain::Container& one : *containers) {
-    if (std::ranges::any_of(one.definition.volumes, [&](const domain::ContainerVolume& v) { return v.source == volume; })) out.push_back(one.definition.name);
+    for (const domain::ContainerVolume& volume : one.definition.volumes) {
+      if (!volume.source.empty() && volume.source.find('/') == std::string::npos) out[volume.source].push_back(one.definition.name);
+    }
   }
+  return out;
+}
+
+std::optional<Json> volume_of(const std::string& name, const Users& users) {
+  std::error_code error;
+  const fs::path folder = volumes_folder() / name;
+  if (!proto::plain_name(name) || !fs::is_directory(folder, error)) return {};
+  Json out = {{"name", name}, {"project", "default"}, {"path", (folder / "data").string()}};
+  const auto bytes = host::read_file((folder / "api.json").string(), 64 * KiB);
+  const Json notes = bytes ? Json::parse(bytes->begin(), bytes->end(), nullptr, false) : Json();
+  for (const char* key : {"project", "labels", "created"}) {
+    if (notes.is_object() && notes.contains(key)) out[key] = notes[key];
+  }
+  if (const auto found = users.find(name); found != users.end()) out["usedBy"] = found->second;
   return out;
 }
 
@@ -103,19 +123,7 @@ Result<> remove_network(const net::NetworkStore& store, const std::string& name)
   return store.remove(name);
 }
 
-std::optional<Json> find_volume(const std::string& name) {
-  std::error_code error;
-  const fs::path folder = volumes_folder() / name;
-  if (!proto::plain_name(name) || !fs::is_directory(folder, error)) return {};
-  Json out = {{"name", name}, {"project", "default"}, {"path", (folder / "data").string()}};
-  const auto bytes = host::read_file((folder / "api.json").string(), 64 * KiB);
-  const Json notes = bytes ? Json::parse(bytes->begin(), bytes->end(), nullptr, false) : Json();
-  for (const char* key : {"project", "labels", "created"}) {
-    if (notes.is_object() && notes.contains(key)) out[key] = notes[key];
-  }
-  if (auto users = users_of(name); !users.empty()) out["usedBy"] = std::move(users);
-  return out;
-}
+std::optional<Json> find_volume(const std::string& name) { return volume_of(name, volume_users()); }
 
 std::vector<Json> all_volumes() {
   std::vector<std::string> names;
@@ -124,9 +132,10 @@ std::vector<Json> all_volumes() {
     if (proto::plain_name(entry.path().filename().string())) names.push_back(entry.path().filename());
   }
   std::ranges::sort(names);
+  const Users users = volume_users();
   std::vector<Json> out;
   for (const std::string& name : names) {
-    if (auto one = find_volume(name)) out.push_back(std::move(*one));
+    if (auto one = volume_of(name, users)) out.push_back(std::move(*one));
   }
   return out;
 }

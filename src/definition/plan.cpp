@@ -9,9 +9,6 @@
 #include "definition/document.hpp"
 #include "definition/machine.hpp"
 #include "definition/objects.hpp"
-#include "domain/container_image.hpp"
-#include "domain/container_join.hpp"
-#include "image/store.hpp"
 
 namespace nagaya::definition {
 namespace {
@@ -37,18 +34,12 @@ Need need_of(const Domain& one, std::string_view field, bool running) {
   return !running || one_of(field, {"labels", "project"}) ? Need::nothing : Need::restart;
 }
 
-Result<Json> wanted_container(const domain::DomainStore& store, const Container& now, Json document) {
-  if (!document.contains("project")) document["project"] = project_of(now.definition);
-  TRY_ASSIGN(domain::ContainerDefinition wanted, container_definition_of(document, now.definition.image));
-  // What its image adds at its making is wanted as well.
-  if (const auto images = image::Store::open()) {
-    if (const auto image = images->find(now.definition.image)) domain::take_image(wanted, *image);
-  }
-  if (domain::joins_others(wanted)) TRY(domain::resolve_joined(store.containers(), wanted));
+Result<Json> container_wanted(const domain::DomainStore& store, const Container& now, const Json& document) {
+  TRY_ASSIGN(const domain::ContainerDefinition wanted, wanted_container(store.containers(), document, now.definition));
   return container_document(wanted);
 }
 
-Result<Json> wanted_machine(const Machine& now, const Json& document) {
+Result<Json> machine_wanted(const Machine& now, const Json& document) {
   const MachineNotes before = MachineNotes::read(now);
   TRY_ASSIGN(const domain::MachineSpec wanted, machine_spec_of(document, now.spec.image));
   return machine_document(wanted, {.project = document.value("project", before.project), .labels = document.value("labels", Json::object())});
@@ -129,7 +120,7 @@ Result<Plan> plan_domain(const domain::DomainStore& store, const Json& document)
     return std::unexpected(Error{fmt::format("'{}' is a {}", name, domain::kind_of(*found)), fmt::format("the definition is of a {}", kind), "remove it first, or take another name", EEXIST});
   }
   const auto* container = std::get_if<Container>(&*found);
-  TRY_ASSIGN(const Json wanted, container != nullptr ? wanted_container(store, *container, document) : wanted_machine(std::get<Machine>(*found), document));
+  TRY_ASSIGN(const Json wanted, container != nullptr ? container_wanted(store, *container, document) : machine_wanted(std::get<Machine>(*found), document));
   Plan out{.exists = true, .changes = differences(document_of(*found), wanted)};
   const bool running = store.running(*found);
   for (Change& change : out.changes) change.need = need_of(*found, change.field, running);

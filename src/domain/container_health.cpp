@@ -16,6 +16,7 @@
 
 #include "base/log.hpp"
 #include "domain/container_control.hpp"
+#include "host/process_stat.hpp"
 
 namespace nagaya::domain {
 namespace {
@@ -137,7 +138,7 @@ Result<> ContainerHealth::ask() {
     ::dup2(null.get(), 0);
     ::dup2(pipe.second.get(), 1);
     ::dup2(pipe.second.get(), 2);
-    ::close_range(3, ~0u, 0);
+    (void)host::close_all_but({}, 3);
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -192,14 +193,8 @@ void ContainerHealth::end_program() {
   const pid_t inside = text ? std::atoi(std::string(text->begin(), text->end()).c_str()) : 0;
   const host::Fd process(inside > 1 ? static_cast<int>(::syscall(SYS_pidfd_open, inside, 0)) : -1);
   // Only a child of the one that waits for it: another may have got the number.
-  const auto stat = process ? host::read_file(fmt::format("/proc/{}/stat", inside), 4096) : Result<std::vector<u8>>(fail("none"));
-  int parent = 0;
-  if (stat) {
-    const std::string line(stat->begin(), stat->end());
-    const std::size_t close = line.rfind(')');
-    if (close != std::string::npos) (void)std::sscanf(line.c_str() + close + 1, " %*c %d", &parent);
-  }
-  if (parent == asking_) {
+  const auto stat = process ? host::read_process_stat(inside) : std::nullopt;
+  if (stat && stat->parent == asking_) {
     ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
   } else {
     ::kill(asking_, SIGKILL);

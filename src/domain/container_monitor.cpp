@@ -553,13 +553,7 @@ class Monitor {
   ::dup2(log < 0 ? null : log, 2);
   std::vector<int> kept = {lock, report};
   if (start.arrival != nullptr) kept.insert(kept.end(), {start.arrival->in(), start.arrival->out()});
-  std::ranges::sort(kept);
-  unsigned next = 3;
-  for (const int fd : kept) {
-    if (fd > static_cast<int>(next)) ::close_range(next, static_cast<unsigned>(fd) - 1, 0);
-    next = std::max(next, static_cast<unsigned>(fd + 1));
-  }
-  ::close_range(next, ~0u, 0);
+  (void)host::close_all_but(std::move(kept), 3);
   (void)!::chdir("/");
   Monitor(store, container, start, host::Fd(lock), host::Fd(report)).run();
   ::_exit(0);

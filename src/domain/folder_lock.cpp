@@ -50,7 +50,7 @@ Result<> remove_all_of(const std::string& folder) {
   });
 }
 
-/// With the lock of `domains` held: who makes a folder there is gone. Who removes one holds that one's lock.
+/// With the lock of `domains` held: who makes or removes a folder there holds that one's lock until it has its name.
 void sweep(const std::string& domains) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(domains, error)) {
@@ -60,7 +60,7 @@ void sweep(const std::string& domains) {
   }
 }
 
-/// Of all who make domains: held for that while only.
+/// Of all who make domains: held for moments only, never while one is filled.
 Result<host::Fd> lock_domains(const std::string& domains) {
   TRY(make_folders(domains));
   const std::string path = domains + "/.lock";
@@ -114,22 +114,33 @@ std::string fresh_name_in(const std::string& folder, const std::string& image, c
 
 Result<> make_domain_folder(const std::string& domains, const std::string& name, const std::function<Result<>(const std::string& folder)>& fill) {
   const std::string folder = fmt::format("{}/{}", domains, name), aside = fmt::format("{}/.{}{}", domains, name, coming);
-  TRY_ASSIGN(const host::Fd held, lock_domains(domains));
-  sweep(domains);
-  const auto taken = [&](int code) {
-    Error error{fmt::format("'{}' exists", name), {}, fmt::format("'nagaya start {0}' starts it, 'nagaya rm {0}' removes it", name)};
-    error.code = code;
-    return std::unexpected(std::move(error));
+  const auto taken = [&] {
+    return std::unexpected(Error{fmt::format("'{}' exists", name), {}, fmt::format("'nagaya start {0}' starts it, 'nagaya rm {0}' removes it", name), EEXIST});
   };
-  // An empty folder is none of a domain: rename(2) puts ours in its place.
   std::error_code error;
-  if (fs::exists(folder, error) && !fs::is_empty(folder, error)) return taken(EEXIST);
-  if (::mkdir(aside.c_str(), 0700) != 0) return fail_errno(fmt::format("cannot make the folder '{}'", aside));
+  // Filling it takes time, and is nobody else's matter: its own lock says that its maker lives.
+  host::Fd mine;
+  {
+    TRY_ASSIGN(const host::Fd held, lock_domains(domains));
+    sweep(domains);
+    // An empty folder is none of a domain: rename(2) puts ours in its place.
+    if (fs::exists(folder, error) && !fs::is_empty(folder, error)) return taken();
+    if (::mkdir(aside.c_str(), 0700) != 0) {
+      if (errno == EEXIST) return taken();  // another command is just making it
+      return fail_errno(fmt::format("cannot make the folder '{}'", aside));
+    }
+    TRY_ASSIGN(mine, lock_folder(aside));
+  }
   ScopeExit undo([&] { fs::remove_all(aside, error); });
   TRY(fill(aside));
-  if (::rename(aside.c_str(), folder.c_str()) != 0) {
-    if (errno == EEXIST || errno == ENOTEMPTY) return taken(EEXIST);
-    return fail_errno(fmt::format("cannot make the folder '{}'", folder));
+  // Its own lock goes first, so that nobody takes the new domain for one that runs; nobody sweeps meanwhile.
+  {
+    TRY_ASSIGN(const host::Fd held, lock_domains(domains));
+    mine.reset();
+    if (::rename(aside.c_str(), folder.c_str()) != 0) {
+      if (errno == EEXIST || errno == ENOTEMPTY) return taken();
+      return fail_errno(fmt::format("cannot make the folder '{}'", folder));
+    }
   }
   undo.release();
   return {};

@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "host/fd.hpp"
+#include "host/process_stat.hpp"
 
 namespace nagaya::domain {
 namespace {
@@ -31,16 +31,10 @@ struct Times {
 
 /// False: there is no such process.
 bool add_times(pid_t pid, Times& out) {
-  const std::string stat = small_file(fmt::format("/proc/{}/stat", pid));
-  // Behind the name, which may hold anything: state is field 3, utime and stime are fields 14 and 15 (proc(5)).
-  unsigned long user = 0, system = 0;
-  const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string::npos ||
-      std::sscanf(stat.c_str() + name_end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
-    return false;
-  }
-  out.user += user;
-  out.system += system;
+  const auto stat = host::read_process_stat(pid);
+  if (!stat) return false;
+  out.user += stat->user_ticks;
+  out.system += stat->system_ticks;
   return true;
 }
 

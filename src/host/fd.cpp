@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -209,6 +210,18 @@ Result<> replace_file(const std::string& path, std::span<const u8> content) {
     return std::unexpected(std::move(done.error()).within(fmt::format("cannot write '{}'", path)));
   }
   return file.commit();
+}
+
+Result<> close_all_but(std::vector<int> keep, unsigned first) {
+  std::ranges::sort(keep);
+  for (const int fd : keep) {
+    if (fd < 0 || static_cast<unsigned>(fd) < first) continue;
+    const auto number = static_cast<unsigned>(fd);
+    if (number > first && ::close_range(first, number - 1, 0) != 0) return fail_errno("cannot close descriptors");
+    first = number + 1;
+  }
+  if (::close_range(first, ~0u, 0) != 0) return fail_errno("cannot close descriptors");
+  return {};
 }
 
 }  // namespace nagaya::host

@@ -68,6 +68,8 @@ Result<> write_all(int fd, std::span<const u8> data);
 Result<> write_all(int fd, std::string_view text);
 /// Reads up to out.size() bytes until end of file; returns the count.
 Result<std::size_t> read_up_to(int fd, std::span<u8> out);
+/// Closes all descriptors of the process from `first` on but these; negative ones do not count.
+Result<> close_all_but(std::vector<int> keep, unsigned first);
 /// Reads a whole file of at most `limit` bytes; the error names the path.
 Result<std::vector<u8>> read_file(const std::string& path, u64 limit);
 /// The same from a descriptor (a pipe, too) until end of file.

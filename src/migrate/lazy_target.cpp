@@ -154,10 +154,9 @@ void end_container(const std::string& state_root, const std::string& id) {
 
 Result<Fetcher> fetch_lazily(Stream& outer, const container::criu::Program& program, const std::string& images, const std::string& state_root,
                              const std::string& id) {
-  int inner[2], pages[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, inner) != 0) return fail_errno("cannot make a socket");
-  Fetcher out{.inner = host::Fd(inner[0])};
-  host::Fd theirs(inner[1]);
+  TRY_ASSIGN(auto inner, host::Fd::socketpair());
+  Fetcher out{.inner = std::move(inner.first)};
+  host::Fd theirs = std::move(inner.second);
   std::fflush(nullptr);
   out.pid = ::fork();
   if (out.pid < 0) return fail_errno("cannot start a process");
@@ -171,25 +170,18 @@ Result<Fetcher> fetch_lazily(Stream& outer, const container::criu::Program& prog
   ::setsid();
   out.inner.reset();
   // Nothing of the caller's stays open here, its locks above all.
-  std::array<unsigned, 3> kept = {static_cast<unsigned>(outer.in()), static_cast<unsigned>(outer.out()), static_cast<unsigned>(theirs.get())};
-  std::ranges::sort(kept);
-  unsigned next = STDERR_FILENO + 1;
-  for (const unsigned fd : kept) {
-    if (fd > next) ::close_range(next, fd - 1, 0);
-    next = std::max(next, fd + 1);
-  }
-  ::close_range(next, ~0u, 0);
+  (void)host::close_all_but({outer.in(), outer.out(), theirs.get()}, STDERR_FILENO + 1);
   Stream first(theirs.get(), theirs.get());
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pages) != 0) ::_exit(1);
-  host::Fd ours(pages[0]), criu(pages[1]);
-  auto daemon = container::fetch_lazy_pages(program, images, criu.get());
-  criu.reset();
+  auto pages = host::Fd::socketpair();
+  if (!pages) ::_exit(1);
+  auto daemon = container::fetch_lazy_pages(program, images, pages->second.get());
+  pages->second.reset();
   if (!daemon) {
     (void)first.send(Kind::failed, daemon.error().message().substr(0, 4096));
     ::_exit(1);
   }
   (void)first.send(Kind::ready);
-  Carrier carrier(outer, std::move(theirs), std::move(ours), std::move(*daemon));
+  Carrier carrier(outer, std::move(theirs), std::move(pages->first), std::move(*daemon));
   const auto done = carrier.run();
   if (done) ::_exit(0);
   end_container(state_root, id);

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -93,9 +92,8 @@ class Source {
 
   /// Its memory is served while CRIU's dump still holds it, from another thread: CRIU's own conversation goes on in this one.
   Result<> dump_lazily(container::CheckpointOptions& dump, u32 round) {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("cannot make a socket");
-    host::Fd ours(ends[0]), theirs(ends[1]);
+    TRY_ASSIGN(auto ends, host::Fd::socketpair());
+    host::Fd ours = std::move(ends.first), theirs = std::move(ends.second);
     Result<> served;
     std::thread server;
     dump.lazy_pages = true;

@@ -41,13 +41,6 @@ Result<> hold(const ContainerStore& store, const Container& container, Verb verb
 
 }  // namespace
 
-Result<> create_container(const ContainerStore& store, const Json& document, const image::Image& image) {
-  TRY_ASSIGN(domain::ContainerDefinition wanted, definition::container_definition_of(document, image.id));
-  domain::take_image(wanted, image);
-  TRY(store.create(std::move(wanted), [&](const Container& made) { return domain::adapt_root(made, image); }));
-  return {};
-}
-
 Result<> update_container_by(const ContainerStore& store, Container container, const Json& update) {
   if (update.contains("limits") || update.contains("restart")) {
     TRY_ASSIGN(const domain::DomainLimits limits, definition::limits_of(update.value("limits", Json::object()), container.definition.limits));

@@ -10,9 +10,9 @@
 #include <cstdlib>
 #include <filesystem>
 
-
 #include "api/text.hpp"
 #include "definition/limits.hpp"
+#include "host/process_stat.hpp"
 #include "net/port_spec.hpp"
 
 namespace nagaya::api {
@@ -103,24 +103,16 @@ Result<Json> container_processes_view(const domain::ContainerStore& store, const
   const u64 tick_ns = 1'000'000'000 / static_cast<u64>(::sysconf(_SC_CLK_TCK)), page = static_cast<u64>(::sysconf(_SC_PAGESIZE));
   Json out = Json::array();
   for (const pid_t pid : processes) {
-    const std::string folder = fmt::format("/proc/{}", pid), stat = small_file(folder + "/stat");
-    const std::size_t open = stat.find('('), close = stat.rfind(')');
-    if (open == std::string::npos || close == std::string::npos) continue;  // it has just ended
-    int parent = 0;
-    unsigned long user = 0, system = 0;
-    long resident = 0;
-    // Fields 4, 14, 15 and 24 (proc(5)).
-    if (std::sscanf(stat.c_str() + close + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %ld", &parent, &user, &system,
-                    &resident) != 4) {
-      continue;
-    }
+    const std::string folder = fmt::format("/proc/{}", pid);
+    const auto stat = host::read_process_stat(pid);
+    if (!stat) continue;  // it has just ended
     std::string command = small_file(folder + "/cmdline");
     while (command.ends_with('\0')) command.pop_back();
     std::ranges::replace(command, '\0', ' ');
-    if (command.empty()) command = "[" + stat.substr(open + 1, close - open - 1) + "]";
+    if (command.empty()) command = "[" + stat->name + "]";
     const std::string status = small_file(folder + "/status");
     const std::size_t uid = status.find("\nUid:");
-    Json one = {{"pid", pid}, {"ppid", parent}, {"cpuNs", (u64{user} + system) * tick_ns}, {"memory", static_cast<u64>(resident) * page}, {"command", command}};
+    Json one = {{"pid", pid}, {"ppid", stat->parent}, {"cpuNs", (stat->user_ticks + stat->system_ticks) * tick_ns}, {"memory", stat->resident_pages * page}, {"command", command}};
     if (uid != std::string::npos) one["user"] = std::to_string(std::strtoull(status.c_str() + uid + 5, nullptr, 10));
     out.push_back(std::move(one));
   }

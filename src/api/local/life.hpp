@@ -18,7 +18,6 @@ Result<> create_machine(const domain::MachineStore& store, const Json& definitio
 Result<> update_machine(const domain::MachineStore& store, domain::Machine machine, const Json& update);
 Result<> act_on_machine(const domain::MachineStore& store, const domain::Machine& machine, Verb verb, const Json& action, Task& task);
 
-Result<> create_container(const domain::ContainerStore& store, const Json& definition, const image::Image& image);
 Result<> update_container_by(const domain::ContainerStore& store, domain::Container container, const Json& update);
 Result<> act_on_container(const domain::ContainerStore& store, const domain::Container& container, Verb verb, const Json& action, Task& task);
 

@@ -111,7 +111,7 @@ class LocalBackend final : public Backend, private Domains, private Inside {
     if (task.stop().stop_requested()) return of_code(ECANCELED, "cancelled");
     // What an image is says what runs it, unless the definition does.
     const std::string kind = definition.value("kind", image->kind == image::Kind::oci ? "container" : "vm");
-    if (kind == "container") return create_container(store_.containers(), definition, *image);
+    if (kind == "container") return definition::create_container(store_.containers(), definition, *image);
     if (image->disk_path.empty() || image->kernel_path.empty()) {
       TRY(objects_.make_disk(name, task));
       TRY_ASSIGN(image, images.find(name));

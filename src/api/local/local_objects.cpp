@@ -17,8 +17,10 @@ namespace nagaya::api {
 namespace {
 
 Json shown(const net::Network& network) {
-  Json out = {{"name", network.name}, {"kind", net::driver_name(network.driver)}, {"internal", network.internal}};
-  if (network.driver == net::Driver::user || network.driver == net::Driver::bridge) out["subnet"] = network.subnet.text();
+  Json out = definition::network_document(network);
+  out["kind"] = out["driver"];
+  out.erase("driver");
+  out["internal"] = network.internal;
   return out;
 }
 

@@ -27,20 +27,10 @@ Result<> stop(const MachineStore& store, const Machine& machine, const Json& act
 }  // namespace
 
 Result<> create_machine(const MachineStore& store, const Json& document, const image::Image& image, Task& task) {
-  for (const char* field : {"restart", "autostart"}) {
-    if (document.contains(field) && document[field] != false && document[field] != Json{{"policy", "no"}}) {
-      return of_code(EOPNOTSUPP, fmt::format("{} is for containers", field), "this is a virtual machine");
-    }
-  }
-  TRY_ASSIGN(domain::MachineSpec spec, definition::machine_spec_of(document, image.id));
   task.progress(0.9, "making its disk");
-  const definition::MachineNotes notes{.project = document.value("project", "default"), .labels = document.value("labels", Json::object())};
-  auto made = domain::make_machine(store, image, std::move(spec), [&](const Machine& machine) { return notes.write(machine); });
-  if (!made) {
-    if (made.error().code == 0) made.error().code = EINVAL;
-    return std::unexpected(std::move(made.error()));
-  }
-  return {};
+  auto made = definition::create_machine(store, document, image);
+  if (!made && made.error().code == 0) made.error().code = EINVAL;
+  return made;
 }
 
 Result<> update_machine(const MachineStore& store, Machine machine, const Json& update) {
