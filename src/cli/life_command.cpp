@@ -15,6 +15,7 @@
 #include "cli/sizes.hpp"
 #include "domain/container_control.hpp"
 #include "domain/machine_control.hpp"
+#include "domain/machine_update.hpp"
 #include "host/terminal.hpp"
 
 namespace nagaya::cli {
@@ -261,31 +262,29 @@ CommandSpec rename_command() {
 }
 
 // Memory and processors are the guest's, the other limits those of the machine's process: as 'nagaya run' takes them.
-Result<> update_machine(const domain::MachineStore& store, Machine machine, const Parsed& options) {
+Result<> update_machine(const domain::MachineStore& store, const Machine& machine, const Parsed& options) {
   if (options.has("restart")) return not_for_machines(machine, "update --restart");
-  TRY_ASSIGN(const host::Fd held, store.lock(machine));
-  domain::MachineSpec& spec = machine.spec;
+  domain::MachineSpec wanted = machine.spec;
   if (options.has("memory")) {
-    TRY_ASSIGN(spec.memory, parse_size(options.last("memory")));
+    TRY_ASSIGN(wanted.memory, parse_size(options.last("memory")));
   }
   if (options.has("cpus")) {
     TRY_ASSIGN(const u64 thousandths, cpu_thousandths(options.last("cpus")));
-    spec.vcpus = static_cast<unsigned>((thousandths + 999) / 1000);
-    spec.limits.cpu_thousandths = thousandths % 1000 == 0 ? 0 : thousandths;
+    wanted.vcpus = static_cast<unsigned>((thousandths + 999) / 1000);
+    wanted.limits.cpu_thousandths = thousandths % 1000 == 0 ? 0 : thousandths;
   }
-  TRY(other_limits_from_options(options, spec.limits));
-  TRY(spec.validate());
-  return store.save(machine);
+  TRY(other_limits_from_options(options, wanted.limits));
+  return domain::update_machine(store, machine, wanted);
 }
 
 CommandSpec update_command() {
-  std::vector<OptionSpec> all = {{"-m,--memory", "SIZE", "limit of its memory"},
-                                 {"-c,--cpus", "N", "how much CPU time it gets, such as 1.5"},
+  std::vector<OptionSpec> all = {{"-m,--memory", "SIZE", "limit of its memory; of a machine that runs at most what it was started with"},
+                                 {"-c,--cpus", "N", "how much CPU time it gets, such as 1.5; of a machine that runs at most the processors it was started with"},
                                  {"--restart", "POLICY", "whether it is started again: no, on-failure[:N], always, unless-stopped; from its next start on"}};
   for (OptionSpec& option : limit_options()) all.push_back(std::move(option));
   all.push_back(names_argument());
   return {.name = "update",
-          .summary = "change limits: of containers also while they run, of machines for the next start",
+          .summary = "change limits, also of what runs",
           .examples = {{"nagaya update -m 1G -c 2 web", "more memory and CPU time, now and at its next start"}, {"nagaya update --restart no web", "it stays away when it ends"}},
           .options = std::move(all),
           .run = [](const Parsed& options) -> Result<int> {

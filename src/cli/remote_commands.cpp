@@ -65,6 +65,12 @@ CommandSpec life_verb(const Client& client, const char* verb, const char* summar
           }};
 }
 
+CommandSpec start_verb(const Client& client) {
+  CommandSpec out = life_verb(client, "start", "start domains in the background");
+  out.options = {{"-d,--detach", "", "as it is anyhow: in the background"}, {"-q,--quiet", "", "no messages"}, many_names};
+  return out;
+}
+
 CommandSpec stop_verb(const Client& client, const char* verb, const char* summary) {
   CommandSpec out = life_verb(client, verb, summary);
   out.options = {{"-t,--time", "SECONDS", "how long it may take before it is ended by force"}, many_names};
@@ -138,9 +144,16 @@ CommandSpec inspect_verb(const Client& client) {
 }
 
 CommandSpec stats_verb(const Client& client) {
-  return {.name = "stats", .summary = "print what running domains use", .examples = {{"nagaya --host https://host:8443 stats", ""}}, .options = {output_format},
+  return {.name = "stats", .summary = "print what running domains use", .examples = {{"nagaya --host https://host:8443 stats", ""}},
+          .options = {output_format, {"NAME", "NAME", "these alone", Completes::nothing, {}, true, true}},
           .run = [client](const Parsed& options) -> Result<int> {
-            TRY_ASSIGN(const Json all, client.call("GET", "/stats"));
+            Json all = Json::object();
+            for (const std::string& name : options.all("NAME")) {
+              TRY_ASSIGN(all[name], client.call("GET", domain_path(name) + "/stats"));
+            }
+            if (all.empty()) {
+              TRY_ASSIGN(all, client.call("GET", "/stats"));
+            }
             Table table{{"name", "cpu seconds", "memory", "limit", "read", "written", "received", "sent", "processes"}, {}};
             for (const auto& [name, one] : all.items()) {
               const auto bytes = [&](const char* key) { return one.contains(key) ? fmt::format("{:.1f}M", one[key].template get<double>() / 1048576) : std::string("-"); };
@@ -269,7 +282,7 @@ Result<int> attach_remote(const Client& client, const std::string& path, bool te
 
 std::vector<CommandSpec> remote_commands(const Client& client) {
   return {ps_verb(client),
-          life_verb(client, "start", "start domains in the background"),
+          start_verb(client),
           stop_verb(client, "stop", "shut domains down"),
           stop_verb(client, "restart", "shut domains down and start them again"),
           kill_verb(client),

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 
 #include "base/log.hpp"
@@ -31,12 +32,14 @@ cgroup::Place place_of(const Machine& machine) {
 
 }  // namespace
 
+u64 process_memory_of(u64 guest_memory) { return guest_memory + guest_memory / part_of_memory; }
+
 u64 process_memory(const proto::VmConfig& config) {
   const u64 code_cache = config.soft.code_cache != 0 ? config.soft.code_cache : usual_code_cache;
   const u64 soft = config.engine == "kvm" ? 0 : 2 * code_cache;
   u64 files = 0;
   for (const auto& image : config.fw_cfg) files += image.file.empty() ? 0 : device_room;
-  return config.memory + config.memory / part_of_memory + base_room + soft + files +
+  return process_memory_of(config.memory) + base_room + soft + files +
          device_room * (config.disks.size() + config.shares.size() + config.nets.size() + config.pmems.size());
 }
 
@@ -61,7 +64,8 @@ Result<MachineGroup> MachineGroup::make(const Machine& machine, const proto::VmC
     TRY_ASSIGN(auto group, cgroup::Group::create(layout, place, resources, 0, &notices));
     for (const std::string& line : notices) log::info("machine '{}': {}", machine.spec.name, line);
     out.group_.emplace(std::move(group));
-    return {};
+    const std::string limit = std::to_string(resources.memory ? resources.memory->limit.value_or(0) : 0);
+    return host::replace_file(machine.places.group_limit(), {reinterpret_cast<const u8*>(limit.data()), limit.size()});
   }();
   if (made) return out;
   if (wanted) return std::unexpected(Error(made.error()).within(fmt::format("limits of machine '{}'", machine.spec.name)));
@@ -80,6 +84,24 @@ MachineGroup::~MachineGroup() {
 }
 
 Result<> MachineGroup::join() const { return group_ ? group_->add(0) : Result<>(); }
+
+Result<std::optional<cgroup::Group>> running_group(const Machine& machine) {
+  const auto note = host::read_file(machine.places.group(), longest_note);
+  if (!note) return std::optional<cgroup::Group>();
+  TRY_ASSIGN(const auto layout, cgroup::read_layout());
+  TRY_ASSIGN(auto group, cgroup::Group::open(layout, std::string(note->begin(), note->end())));
+  return std::optional<cgroup::Group>(std::move(group));
+}
+
+std::optional<u64> started_limit(const Machine& machine) {
+  const auto text = host::read_file(machine.places.group_limit(), longest_note);
+  if (!text) return {};
+  u64 limit = 0;
+  const char* begin = reinterpret_cast<const char*>(text->data());
+  const auto [end, error] = std::from_chars(begin, begin + text->size(), limit);
+  if (error != std::errc{} || limit == 0) return {};
+  return limit;
+}
 
 void remove_left_group(const Machine& machine) {
   const auto note = host::read_file(machine.places.group(), longest_note);

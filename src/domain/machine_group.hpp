@@ -15,6 +15,8 @@ namespace nagaya::domain {
 /// What a machine's process may take in all when nothing is said: the guest's memory, and room for what the process needs
 /// around it, so that it never runs into the limit by itself, and a process that has gone mad does not take the host along.
 [[nodiscard]] u64 process_memory(const proto::VmConfig& config);
+/// The part of it that grows with the guest's memory.
+[[nodiscard]] u64 process_memory_of(u64 guest_memory);
 
 /// The machine's limits in the terms of the cgroup room.
 [[nodiscard]] Result<cgroup::Resources> machine_resources(const DomainLimits& limits, const proto::VmConfig& config);
@@ -37,6 +39,11 @@ class MachineGroup {
   std::optional<cgroup::Group> group_;
   std::string note_;
 };
+
+/// The group of a machine that runs; nothing: it has none.
+[[nodiscard]] Result<std::optional<cgroup::Group>> running_group(const Machine& machine);
+/// The memory limit that the group of a machine that runs began with.
+[[nodiscard]] std::optional<u64> started_limit(const Machine& machine);
 
 /// Removes what a killed monitor left: the group of a machine that does not run, and processes in it. For whoever holds the
 /// machine's lock.

@@ -5,12 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "base/scope.hpp"
+#include "domain/machine_update.hpp"
 
 namespace nagaya::domain {
 namespace {
@@ -30,6 +32,7 @@ class MachineGroupTest : public ::testing::Test {
     machine_.spec.name = "test-" + std::to_string(::getpid());
     machine_.spec.image = "i";
     machine_.places.folder = name;
+    machine_.places.runtime = name;
     config_.memory = 64 * MiB;
   }
   ~MachineGroupTest() override {
@@ -136,6 +139,58 @@ TEST_F(MachineGroupTest, LimitsAreKeptInTheDefinition) {
   EXPECT_EQ(*again, spec);
   spec.limits.cpu_shares = 1;
   EXPECT_FALSE(spec.validate());
+}
+
+MachineSpec with(u64 memory, unsigned vcpus, u64 thousandths = 0) {
+  MachineSpec out{.name = "m", .image = "i", .memory = memory, .vcpus = vcpus};
+  out.limits.cpu_thousandths = thousandths;
+  return out;
+}
+
+TEST(LiveLimits, WhatRunsStaysWithinWhatItWasStartedWith) {
+  struct Case {
+    MachineSpec before, wanted;
+    bool possible;
+    i64 quota;  // 0: not said
+  };
+  const Started started{.memory = GiB, .vcpus = 2};
+  const Case cases[] = {
+      {with(GiB, 2), with(GiB, 2), true, 0},
+      {with(GiB, 2), with(GiB / 2, 2), true, 0},
+      {with(GiB / 2, 2), with(GiB, 2), true, 0},
+      {with(GiB, 2), with(GiB + MiB, 2), false, 0},
+      {with(GiB, 2), with(GiB, 3), false, 0},
+      {with(GiB, 2), with(GiB, 2, 1500), true, 150'000},
+      {with(GiB, 2), with(GiB, 1), true, 100'000},
+      {with(GiB, 2), with(GiB, 1, 250), true, 25'000},
+      {with(GiB, 1), with(GiB, 2), true, -1},
+      {with(GiB, 2, 1500), with(GiB, 2), true, -1},
+      {with(GiB, 2, 1500), with(GiB, 3, 2500), false, 0},
+  };
+  for (const Case& one : cases) {
+    const auto got = live_resources(one.before, one.wanted, started);
+    ASSERT_EQ(got.has_value(), one.possible) << one.wanted.to_json();
+    if (!got) {
+      EXPECT_EQ(got.error().code, EBUSY);
+      continue;
+    }
+    EXPECT_EQ(got->cpu ? got->cpu->quota.value_or(0) : 0, one.quota) << one.wanted.to_json();
+    EXPECT_FALSE(got->memory);
+  }
+}
+
+TEST_F(MachineGroupTest, TheLimitOfItsStartIsKnown) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root makes cgroups here";
+  EXPECT_FALSE(started_limit(machine_));
+  EXPECT_FALSE(running_group(machine_).value());
+  const auto made = MachineGroup::make(machine_, config_);
+  if (!made || !noted()) GTEST_SKIP() << "no cgroups here";
+  EXPECT_EQ(started_limit(machine_), process_memory(config_));
+  EXPECT_TRUE(running_group(machine_).value());
+  for (const char* nonsense : {"", "0", "x", "-1"}) {
+    std::ofstream(machine_.places.group_limit()) << nonsense;
+    EXPECT_FALSE(started_limit(machine_)) << nonsense;
+  }
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ struct MachinePlaces {
   [[nodiscard]] std::string vsock() const { return runtime + "/vsock.sock"; }
   [[nodiscard]] std::string status() const { return runtime + "/status"; }  ///< what nagaya-init told of its program
   [[nodiscard]] std::string group() const { return folder + "/cgroup"; }  ///< where the cgroup of its process is, while there is one
+  [[nodiscard]] std::string group_limit() const { return runtime + "/memory_limit"; }  ///< of that cgroup when it was made, in bytes
   [[nodiscard]] std::string ended() const { return folder + "/exit_code"; }  ///< how it ended last; none: it runs, never ran, or was killed
   [[nodiscard]] std::string pid() const { return runtime + "/pid"; }
 };

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every verb over a container and over a virtual machine, by the command line and by the API: both kinds answer alike.
+"""Every verb over a container and over a virtual machine, by the command line, by the API and by the command line over the API: both kinds answer alike.
 Usage: verbs_test.py NAGAYA GUESTS STATE
 GUESTS: folder with busybox; STATE: a state folder, made when it is missing; the guests' kernel is fetched into it once. Needs root; exit
 code 77 says what is missing."""
@@ -41,6 +41,11 @@ TABLE = [
     ("pause again", "pause {name}", ("POST", "/domains/{name}/pause"), BUSY),
     ("resume", "resume {name}", ("POST", "/domains/{name}/resume"), OK),
     ("resume again", "resume {name}", ("POST", "/domains/{name}/resume"), BUSY),
+    ("update what runs", "update -m 96M -c 0.5 --cpu-shares 512 --pids-limit 600 --blkio-weight 200 {name}",
+     ("PATCH", "/domains/{name}", {"limits": {"memory": 100663296, "cpus": 0.5, "cpuWeight": 20, "pids": 600}}), OK),
+    ("more, but not more than at its start", "update -m 128M -c 1 {name}", ("PATCH", "/domains/{name}", {"limits": {"memory": 134217728, "cpus": 1}}), OK),
+    ("update what is not there", "update -m 96M missing", ("PATCH", "/domains/missing", {"limits": {"memory": 100663296}}), GONE),
+    ("a limit that cannot be", "update --cpuset-cpus 9999 {name}", ("PATCH", "/domains/{name}", {"limits": {"cpuset": "9999"}}), WRONG),
     ("restart", "restart -t 1 {name}", ("POST", "/domains/{name}/restart", {"timeout": 1}), OK),
     ("stop", "stop -t 1 {name}", ("POST", "/domains/{name}/stop", {"timeout": 1}), OK),
     ("wait for what has ended", "wait {name}", ("GET", "/domains/{name}/wait?timeout=5"), OK),
@@ -160,8 +165,65 @@ def definitions(host, check):
             check(done.returncode == 0 and done.stdout.count(said) == 2, f"objects {words}: {done.stdout} {done.stderr}")
 
 
-def by_command(host, words, names):
-    done = host.say(*(w.format(**names) for w in words.split()))
+def live_limits(host, check):
+    """Limits of a machine that runs: in the guest, in its process's cgroup, in its definition; and what needs a new start."""
+    name = f"verbs-l-{os.getpid()}"
+    status, said = host.call("POST", "/domains?start=true", {
+        "name": name, "image": host.image, "kind": "vm", "networks": ["none"], "limits": {"memory": 256 << 20, "cpus": 2}, "user": "root",
+        "hardware": {"balloon": {"deflateOnOom": False}}, "entrypoint": ["/bin/sh"], "command": ["-c", "while :; do sleep 1; done"]})
+    check(status == 200, f"a machine of two processors: {said}")
+    host.ready(name)
+
+    def total():
+        script = "while read a b c; do [ $a != MemTotal: ] || echo $b; done </proc/meminfo"
+        return int(host.say("exec", name, "/bin/sh", "-c", script).stdout) >> 10
+
+    def group(*files):
+        """The first of these files that its cgroup has."""
+        monitor = open(f"{host.folder.name}/run/vm/{name}/pid").read().strip()
+        process = open(f"/proc/{monitor}/task/{monitor}/children").read().split()[-1]
+        for line in open(f"/proc/{process}/cgroup"):
+            _, controllers, path = line.strip().split(":", 2)
+            for file in files:
+                for where in (f"/sys/fs/cgroup/{controllers}{path}/{file}", f"/sys/fs/cgroup{path}/{file}"):
+                    if os.path.exists(where):
+                        return open(where).read().split()[0]
+        return None
+
+    def until(what, told):
+        deadline = time.monotonic() + 30
+        while not what() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        check(what(), told)
+
+    remote = ("--host", "unix://" + host.socket)
+    full, bounded = total(), int(group("memory.limit_in_bytes", "memory.max"))
+    for where in ((), remote):
+        check(host.say(*where, "update", "-m", "160M", "-c", "0.5", "--cpu-shares", "300", "--cpuset-cpus", "0", name).returncode == 0, f"less {where}")
+        until(lambda: total() < full - 80, f"the guest has less: {full}, {total()}")
+        check(group("cpu.cfs_quota_us", "cpu.max") == "50000", f"quota {group('cpu.cfs_quota_us', 'cpu.max')}")
+        check(group("cpuset.cpus") == "0", "pinned")
+        check(int(group("memory.limit_in_bytes", "memory.max")) < bounded - (90 << 20), "its process may have less")
+        limits = host.call("GET", f"/domains/{name}")[1]["definition"]["limits"]
+        check(limits["memory"] == 160 << 20 and limits["cpus"] == 0.5 and limits["cpuset"] == "0", f"kept: {limits}")
+        for words in (("-m", "257M"), ("-c", "3"), ("-c", "2.5")):
+            done = host.say(*where, "update", *words, name)
+            check(done.returncode == 125 and "started anew" in done.stderr, f"{where} {words}: {done.stderr}")
+        check(host.call("GET", f"/domains/{name}")[1]["definition"]["limits"] == limits, "what was refused is not kept")
+        check(host.say(*where, "update", "-m", "256M", "-c", "2", name).returncode == 0, f"as it was {where}")
+        until(lambda: total() == full, f"the guest has all again: {full}, {total()}")
+        check(group("cpu.cfs_quota_us", "cpu.max") in ("-1", "max"), "no quota")
+        check(int(group("memory.limit_in_bytes", "memory.max")) == bounded, "its process may have all again")
+    check(host.call("PATCH", f"/domains/{name}", {"limits": {"memory": 512 << 20}})[0] == 409, "a conflict")
+    check(host.say("update", "-m", "160M", name).returncode == 0 and host.say("restart", "-t", "0", name).returncode == 0, "started anew")
+    host.ready(name)
+    check(full - 110 < total() < full - 80, f"what was said is what it is started with: {total()}")
+    check(host.say("rm", "-f", name).returncode == 0, "removed")
+    print("live limits of a machine: done", flush=True)
+
+
+def by_command(host, words, names, where=()):
+    done = host.say(*where, *(w.format(**names) for w in words.split()))
     code = done.returncode
     if words.startswith("exec") and code not in (0, 125):
         return code, done.stderr
@@ -192,17 +254,19 @@ def main():
             print("FAILED", what, flush=True)
 
     try:
+        live_limits(host, check)
         definitions(host, check)
-        for way in ("command", "request"):
+        remote = ("--host", "unix://" + host.socket)
+        for way in ("command", "request", "host"):
             for kind in ("container", "vm"):
                 names = {"name": f"verbs-a-{way}-{kind}-{os.getpid()}", "other": f"verbs-b-{way}-{kind}-{os.getpid()}"}
                 host.make(kind, names["name"])
                 for step, words, request, wanted in TABLE:
                     if way == "request" and request is None:
                         continue
-                    got, said = by_command(host, words, names) if way == "command" else by_request(host, request, names)
+                    got, said = by_request(host, request, names) if way == "request" else by_command(host, words, names, remote if way == "host" else ())
                     expected = wanted
-                    if way == "command" and wanted in (GONE, BUSY, WRONG):
+                    if way != "request" and wanted in (GONE, BUSY, WRONG):
                         expected = "error"
                     if got != expected:
                         failures += 1

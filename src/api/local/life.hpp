@@ -15,7 +15,7 @@ Result<> start_domain(const std::string& name, Task& task);
 Result<> end_slowly(const std::function<bool()>& running, const std::function<Result<>()>& ask, unsigned seconds, Task& task);
 
 Result<> create_machine(const domain::MachineStore& store, const Json& definition, const image::Image& image, Task& task);
-Result<> update_machine(const domain::MachineStore& store, domain::Machine machine, const Json& update);
+Result<> update_machine(const domain::MachineStore& store, const domain::Machine& machine, const Json& update);
 Result<> act_on_machine(const domain::MachineStore& store, const domain::Machine& machine, Verb verb, const Json& action, Task& task);
 
 Result<> update_container_by(const domain::ContainerStore& store, domain::Container container, const Json& update);

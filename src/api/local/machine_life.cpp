@@ -6,6 +6,7 @@
 #include "api/local/machine_view.hpp"
 #include "domain/machine_control.hpp"
 #include "domain/machine_make.hpp"
+#include "domain/machine_update.hpp"
 
 namespace nagaya::api {
 namespace {
@@ -33,19 +34,13 @@ Result<> create_machine(const MachineStore& store, const Json& document, const i
   return made;
 }
 
-Result<> update_machine(const MachineStore& store, Machine machine, const Json& update) {
+Result<> update_machine(const MachineStore& store, const Machine& machine, const Json& update) {
   if (update.contains("restart") || update.contains("autostart")) return of_code(EOPNOTSUPP, "restart, autostart", "a virtual machine has none");
   definition::MachineNotes notes = definition::MachineNotes::read(machine);
   if (update.contains("limits")) {
-    // Held while it changes, so that no start comes in between.
-    const auto lock = store.lock(machine);
-    if (!lock) return of_code(EBUSY, fmt::format("'{}' runs", machine.spec.name), "a machine's limits change while it is stopped");
-    TRY(definition::limit_machine(machine.spec, update["limits"]));
-    if (auto ok = machine.spec.validate(); !ok) {
-      ok.error().code = EINVAL;
-      return ok;
-    }
-    TRY(store.save(machine));
+    domain::MachineSpec wanted = machine.spec;
+    TRY(definition::limit_machine(wanted, update["limits"]));
+    TRY(domain::update_machine(store, machine, wanted));
   }
   if (update.contains("labels")) {
     notes.labels = update["labels"];
