@@ -6,6 +6,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <optional>
 
 #include "agent/client.hpp"
 #include "agent/exec_client.hpp"
@@ -17,9 +18,12 @@
 #include "domain/container_storage.hpp"
 #include "domain/container_control.hpp"
 #include "domain/container_log.hpp"
+#include "domain/machine_console.hpp"
+#include "domain/machine_control.hpp"
 #include "domain/machine_stats.hpp"
 #include "host/process_stat.hpp"
 #include "host/signal.hpp"
+#include "host/terminal.hpp"
 #include "net/port_spec.hpp"
 #include "proto/json_fields.hpp"
 
@@ -83,10 +87,14 @@ CommandSpec ps_command() {
           .run = run_ps};
 }
 
-/// Copies a file to standard output; with `follow`, what is added too, for as long as the machine runs.
-Result<> machine_log(const DomainStore& store, const Machine& machine, bool follow) {
+/// Copies a file to standard output, or its last lines; with `follow`, what is added too, for as long as the machine runs.
+Result<> machine_log(const DomainStore& store, const Machine& machine, bool follow, i64 tail) {
   auto file = host::Fd::open(machine.places.console_log(), 0);
   if (!file) return fail(fmt::format("machine '{}'", machine.spec.name), "it has no log", "machines started with -d keep one");
+  if (tail >= 0) {
+    TRY_ASSIGN(const u64 begin, domain::tail_offset(file->get(), static_cast<u64>(tail)));
+    if (::lseek(file->get(), static_cast<off_t>(begin), SEEK_SET) < 0) return fail_errno("cannot read the log");
+  }
   TRY_ASSIGN(host::SignalFd signals, host::SignalFd::create({SIGINT, SIGTERM}));
   std::array<u8, 64 * KiB> buffer;
   for (;;) {
@@ -103,20 +111,18 @@ Result<> machine_log(const DomainStore& store, const Machine& machine, bool foll
 Result<int> run_logs(const Parsed& options) {
   const DomainStore store;
   TRY_ASSIGN(const Domain one, one_domain(store, options, "logs"));
-  if (const auto* machine = std::get_if<Machine>(&one)) {
-    for (const char* option : {"timestamps", "tail"}) {
-      if (options.has(option)) return not_for_machines(*machine, fmt::format("logs --{}", option).c_str());
-    }
-    TRY(machine_log(store, *machine, options.has("follow")));
-    return 0;
-  }
-  const auto& container = std::get<Container>(one);
   domain::LogOptions how{.follow = options.has("follow"), .timestamps = options.has("timestamps")};
   if (options.has("tail") && options.last("tail") != "all") {
     const std::string text = options.last("tail");
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), how.tail);
     if (error != std::errc{} || end != text.data() + text.size() || how.tail < 0) return fail(fmt::format("--tail {}", text), "it must be a number of lines, or all");
   }
+  if (const auto* machine = std::get_if<Machine>(&one)) {
+    if (how.timestamps) return not_for_machines(*machine, "logs --timestamps");
+    TRY(machine_log(store, *machine, how.follow, how.tail));
+    return 0;
+  }
+  const auto& container = std::get<Container>(one);
   TRY(domain::read_log(container.places.log(), how, [&] { return !store.containers().running(container); },
                        [](domain::Stream stream, std::string_view text) { return host::write_all(stream == domain::Stream::err ? STDERR_FILENO : STDOUT_FILENO, text); }));
   return 0;
@@ -129,7 +135,7 @@ CommandSpec logs_command() {
                        {"nagaya logs -f --tail 20 web", "the last lines, and what comes, until it ends"}},
           .options = {{"-f,--follow", "", "go on until it ends"},
                       {"-t,--timestamps", "", "of a container: the time before each line"},
-                      {"--tail", "LINES", "of a container: only so many of the last lines"},
+                      {"--tail", "LINES", "only so many of the last lines"},
                       name_argument()},
           .run = run_logs};
 }
@@ -292,16 +298,35 @@ CommandSpec stats_command() {
           .run = run_stats};
 }
 
+/// Until it ends (its exit code), or until the user leaves (0).
+Result<int> at_machine_console(const domain::MachineStore& store, const Machine& machine, bool input) {
+  TRY(domain::has_console(machine));
+  const bool terminal = input && host::is_terminal(STDIN_FILENO);
+  TRY_ASSIGN(const host::SignalFd signals, host::SignalFd::create({SIGINT, SIGTERM, SIGHUP}));
+  std::optional<host::RawTerminal> raw;
+  if (terminal) {
+    TRY_ASSIGN(host::RawTerminal entered, host::RawTerminal::enter(STDIN_FILENO));
+    raw.emplace(std::move(entered));
+  }
+  const auto end = domain::visit_console(store, machine, {.input = input ? STDIN_FILENO : -1, .output = STDOUT_FILENO, .leave = signals.fd(),
+                                                          .leave_key = terminal ? '\x1d' : '\0'});
+  raw.reset();
+  if (!end) return std::unexpected(end.error());
+  if (*end == domain::VisitEnd::machine_ended) return domain::machine_exit_code(machine);
+  if (terminal) fmt::print(stderr, "\nnagaya: '{0}' goes on; 'nagaya attach {0}' comes back\n", machine.spec.name);
+  return 0;
+}
+
 CommandSpec attach_command() {
   return {.name = "attach",
-          .summary = "make this terminal the console of a container that runs",
+          .summary = "make this terminal the console of a machine or container that runs",
           .examples = {{"nagaya attach web", "Ctrl-] leaves it running"}, {"nagaya attach --no-stdin web", "only look"}},
           .options = {{"--no-stdin", "", "give it no input"}, {"--no-signals", "", "keep signals to this command to itself"}, name_argument()},
           .run = [](const Parsed& options) -> Result<int> {
             const DomainStore store;
             TRY_ASSIGN(const Domain one, one_domain(store, options, "attach"));
             if (const auto* machine = std::get_if<Machine>(&one)) {
-              return not_for_machines(*machine, "attach", fmt::format("nagaya logs -f {0} shows its console, nagaya exec -it {0} bash is a shell in it", machine->spec.name));
+              return at_machine_console(store.machines(), *machine, !options.has("no-stdin"));
             }
             const auto& container = std::get<Container>(one);
             return at_console(container, {.input = container.definition.interactive && !options.has("no-stdin"),

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "base/scope.hpp"
 #include "cli/launch.hpp"
 #include "cli/run_network.hpp"
+#include "domain/machine_console.hpp"
 #include "domain/machine_control.hpp"
 #include "domain/machine_group.hpp"
 #include "domain/machine_make.hpp"
@@ -59,10 +61,9 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
   TRY_ASSIGN(const auto images, image::Store::open());
   TRY_ASSIGN(const auto image, images.find(machine.spec.image));
   TRY_ASSIGN(proto::VmConfig config, domain::vm_config(machine, image));
-  if (!console_here) {
-    for (proto::CharConfig& port : config.serial) {
-      if (port.type == proto::CharConfig::Type::stdio) port = {proto::CharConfig::Type::file, machine.places.console_log()};
-    }
+  domain::ConsoleEnds console;
+  if (!console_here && std::ranges::any_of(config.serial, [](const auto& port) { return port.type == proto::CharConfig::Type::stdio; })) {
+    TRY_ASSIGN(console, domain::make_console_ends(machine, true));
   }
   TRY_ASSIGN(const MachineNetworks networks,
              join_networks(machine.spec.networks, machine.spec.publish, true, machine.spec.name, lock_fd + 1, config));
@@ -73,6 +74,7 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
     group.emplace(std::move(*made));
   }
   LaunchOptions launch{.quiet = options.quiet, .fds = {{lock.get(), lock_fd}}, .in_child = [&] { return group->join(); }};
+  if (console.input) launch.fds.insert(launch.fds.end(), {{console.input.get(), STDIN_FILENO}, {console.output.get(), STDOUT_FILENO}});
   launch.fds.insert(launch.fds.end(), networks.fds.begin(), networks.fds.end());
   auto code = run_machine(config, launch);
   group.reset();

@@ -37,7 +37,7 @@ Result<Json> document_from(const Parsed& options) {
   return definition::machine_document(spec, {});
 }
 
-/// Until it ends; its exit code. What it writes is its log from the beginning, unless somebody is to type.
+/// Until it ends; its exit code. What it writes is its log from the beginning, unless somebody is to type. Ctrl-] leaves a terminal.
 Result<int> stay(const Client& client, const std::string& name, bool terminal, bool input) {
   const auto follow = [&] {
     return client.read(domain_path(name) + "/logs?follow=true", [](std::string_view bytes) { return host::write_all(STDOUT_FILENO, bytes).has_value(); });
@@ -62,15 +62,15 @@ Result<int> run(const Client& client, const Parsed& options) {
   if (!options.has("name")) document.erase("name");
   document.erase("project");
   // In the foreground it is removed by us: its log and its end are asked for first.
-  const bool remove_after = !detach && document.value("remove", false);
+  const bool remove_after = !detach && (options.has("rm") || document.value("remove", false));
   if (remove_after) document.erase("remove");
   if (options.has("cidfile")) return fail("--cidfile", "it is for this host only");
   if (options.has("dry-run")) {
     print(document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return 0;
   }
-  if (!container && !detach) return fail("nagaya --host … run", "a machine's console is not this terminal over a server", "give -d, then 'nagaya --host … exec' or 'attach'");
-  if (!container && options.has("rm")) return fail("--rm", "of a machine it is for this host only");
+  // A machine's end in the background is nobody's who could remove it.
+  if (!container && detach && options.has("rm")) return fail("--rm", "of a machine in the background it is for this host only");
   std::string name;
   TRY(client.operate("POST", "/domains", document, tell_progress, &name));
   if (name.empty()) name = document.value("name", "");
@@ -81,7 +81,9 @@ Result<int> run(const Client& client, const Parsed& options) {
     print(name + "\n");
     return 0;
   }
-  auto code = stay(client, name, options.has("tty"), options.has("interactive"));
+  // A machine's console is a terminal where there is one, as on its own host.
+  const bool terminal = container ? options.has("tty") : host::is_terminal(STDIN_FILENO) && host::is_terminal(STDOUT_FILENO);
+  auto code = stay(client, name, terminal, container ? options.has("interactive") : terminal);
   if (remove_after) TRY(client.operate("DELETE", domain_path(name) + "?force=true", {}, {}));
   return code;
 }

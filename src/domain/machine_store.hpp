@@ -19,6 +19,7 @@ struct MachinePlaces {
   [[nodiscard]] std::string disk() const { return folder + "/disk.qcow2"; }
   [[nodiscard]] std::string seed() const { return folder + "/seed.iso"; }
   [[nodiscard]] std::string console_log() const { return folder + "/console.log"; }
+  [[nodiscard]] std::string console_input() const { return runtime + "/console.in"; }  ///< named pipe; of machines in the background
   [[nodiscard]] std::string monitor_log() const { return folder + "/monitor.log"; }
   [[nodiscard]] std::string initrd() const { return folder + "/initrd"; }
   [[nodiscard]] std::string control() const { return runtime + "/control.sock"; }

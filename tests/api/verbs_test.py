@@ -5,11 +5,16 @@ GUESTS: folder with busybox; STATE: a state folder, made when it is missing; the
 code 77 says what is missing."""
 import json
 import os
+import pty
+import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+import websocket
 
 from harness import UnixConnection
 
@@ -222,6 +227,144 @@ def live_limits(host, check):
     print("live limits of a machine: done", flush=True)
 
 
+class Visitor:
+    """Somebody at a console: by a command with pipes or on a terminal, or by a WebSocket."""
+
+    def __init__(self, host, way, name, terminal=False):
+        self.text, self.way, self.master = b"", way, None
+        if way == "request":
+            plain = socket.socket(socket.AF_UNIX)
+            plain.connect(host.socket)
+            self.ws = websocket.create_connection(f"ws://localhost/v1/domains/{name}/console", socket=plain, subprotocols=["nagaya.terminal"],
+                                                  suppress_origin=True, timeout=60)
+            return
+        words = [host.nagaya, *(("--host", "unix://" + host.socket) if way == "host" else ()), "attach", name]
+        ends = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        if terminal:
+            self.master, slave = pty.openpty()
+            ends = {"stdin": slave, "stdout": slave, "stderr": slave}
+        self.process = subprocess.Popen(words, env=host.environment, start_new_session=True, **ends)
+        if terminal:
+            os.close(slave)
+
+    def type(self, text):
+        if self.way == "request":
+            self.ws.send_binary(text)
+        elif self.master is not None:
+            os.write(self.master, text)
+        else:
+            self.process.stdin.write(text)
+            self.process.stdin.flush()
+
+    def sees(self, wanted):
+        deadline = time.monotonic() + 60
+        while wanted not in self.text and time.monotonic() < deadline:
+            if self.way == "request":
+                code, data = self.ws.recv_data()
+                if code != websocket.ABNF.OPCODE_BINARY:
+                    break
+                self.text += data
+                continue
+            out = self.master if self.master is not None else self.process.stdout.fileno()
+            if select.select([out], [], [], 1)[0]:
+                try:
+                    got = os.read(out, 65536)
+                except OSError:  # nobody has the terminal any more
+                    break
+                if not got:
+                    break
+                self.text += got
+        return wanted in self.text
+
+    def ended(self):
+        """Its exit code."""
+        if self.way == "request":
+            while True:
+                code, data = self.ws.recv_data()
+                if code == websocket.ABNF.OPCODE_TEXT:
+                    return json.loads(data)["exit"]
+                if code == websocket.ABNF.OPCODE_CLOSE:
+                    return None
+        if self.master is None:
+            self.process.stdin.close()
+        return self.process.wait(60)
+
+    def leave(self):
+        if self.way == "request":
+            self.ws.close()
+        elif self.master is not None:
+            self.type(b"\x1d")
+            self.sees(b"goes on")
+            return self.process.wait(60)
+        else:
+            self.process.terminate()
+            self.process.wait(60)
+        return 0
+
+
+def consoles(host, check):
+    """Somebody types at a console of either kind, each way; two do so at once; it ends with the domain; one without a console says so."""
+    ways, script = ("command", "request", "host"), 'echo begun; while read l; do [ "$l" != end ] || exit 3; echo "<$l>"; done'
+    for kind in ("container", "vm"):
+        name = f"verbs-c-{kind}-{os.getpid()}"
+        document = {"name": name, "image": host.image, "kind": kind, "networks": ["none"], "limits": {"memory": 128 << 20}, "user": "root",
+                    "entrypoint": ["/bin/sh"], "command": ["-c", script]}
+        if kind == "container":
+            document["interactive"] = True
+        status, said = host.call("POST", "/domains", document)
+        check(status == 200, f"{said}")
+        check(host.call("GET", f"/domains/{name}/console")[0] in (400, 409, 426), "no console of what does not run")
+        for way in ways:
+            check(host.say("start", "-d", "-q", name).returncode == 0, "start")
+            host.ready(name)
+            visitor, other = Visitor(host, way, name), Visitor(host, "request", name)
+            visitor.type(f"by {way}\n".encode())
+            for one, told in ((visitor, "typist"), (other, "other")):
+                check(one.sees(f"<by {way}>".encode()), f"the {told} sees what was typed at {kind} by {way}: {one.text}")
+            other.type(b"by other\n")
+            check(visitor.sees(b"<by other>"), f"each sees the other's, {kind} by {way}")
+            other.leave()
+            visitor.type(b"end\n")
+            code = visitor.ended()
+            check(code == 3, f"the end of {kind} by {way} is told: {code}")
+            check(host.call("GET", f"/domains/{name}/wait?timeout=20")[1] == {"ended": True, "exitCode": 3}, f"ended: {kind} by {way}")
+        if kind == "vm":
+            check(host.say("start", "-d", "-q", name).returncode == 0, "start")
+            host.ready(name)
+            visitor = Visitor(host, "command", name, terminal=True)
+            check(visitor.sees(b"begun\r\n") and b"\r\r" not in visitor.text, f"who comes sees what was written: {visitor.text}")
+            visitor.type(b"at a terminal\n")
+            check(visitor.sees(b"<at a terminal>"), f"a terminal: {visitor.text}")
+            check(visitor.leave() == 0, "Ctrl-] leaves")
+            check(host.say("exec", name, "/bin/true").returncode == 0, "it goes on")
+            check(host.say("logs", "--tail", "1", name).stdout.strip() == "<at a terminal>", "the last line of its log")
+        check(host.say("rm", "-f", name).returncode == 0, "removed")
+        print(f"console of {kind}: done", flush=True)
+    status, said = host.call("POST", "/domains?start=true", {"name": name, "image": host.image, "kind": "vm", "networks": ["none"], "user": "root",
+                                                            "hardware": {"serial": [{"type": "null"}]}, "entrypoint": ["/bin/sh"], "command": ["-c", "read a"]})
+    check(status == 200, f"{said}")
+    done = host.say("attach", name)
+    check(done.returncode == 125 and "cannot be reached" in done.stderr, f"no console: {done.stderr}")
+    check(host.say("rm", "-f", name).returncode == 0, "removed")
+
+
+def runs_on_server(host, check):
+    """run over a server: in the foreground with output and exit code, and gone afterwards."""
+    remote = ("--host", "unix://" + host.socket)
+    for kind in ("container", "vm"):
+        name = f"verbs-r-{kind}-{os.getpid()}"
+        done = host.say(*remote, "run", "--rm", *(("--container",) if kind == "container" else ("-m", "128M")), "--name", name, "--network", "none", "-u", "root",
+                        "--entrypoint", "/bin/sh", host.image, "-c", "echo out of it; exit 4")
+        check(done.returncode == 4 and "out of it" in done.stdout, f"run of {kind}: {done.returncode} {done.stdout} {done.stderr}")
+        check(host.call("GET", f"/domains/{name}")[0] == 404, f"{kind} is gone")
+        done = host.say(*remote, "run", "-d", *(("--container",) if kind == "container" else ("-m", "128M")), "--name", name, "--network", "none", "-u", "root",
+                        "--entrypoint", "/bin/sh", host.image, "-c", "while :; do sleep 1; done")
+        check(done.returncode == 0 and done.stdout.strip() == name, f"run -d of {kind}: {done.stdout} {done.stderr}")
+        host.ready(name)
+        check(host.say(*remote, "rm", "-f", name).returncode == 0, "removed")
+        print(f"run of {kind} on a server: done", flush=True)
+
+
 def by_command(host, words, names, where=()):
     done = host.say(*where, *(w.format(**names) for w in words.split()))
     code = done.returncode
@@ -254,6 +397,8 @@ def main():
             print("FAILED", what, flush=True)
 
     try:
+        consoles(host, check)
+        runs_on_server(host, check)
         live_limits(host, check)
         definitions(host, check)
         remote = ("--host", "unix://" + host.socket)

@@ -201,7 +201,7 @@ class LocalBackend final : public Backend, private Domains, private Inside {
   Result<Terminal> console(const std::string& name) override {
     TRY_ASSIGN(const Domain one, find_running(name));
     return by_kind(
-        one, [](const Machine& machine) { return machine_console(machine); }, [](const Container& container) { return container_console(container); });
+        one, [&](const Machine& machine) { return machine_console(store_.machines(), machine); }, [](const Container& container) { return container_console(container); });
   }
   Result<Terminal> exec(const std::string& name, const Json& exec) override {
     TRY_ASSIGN(const Domain one, find_running(name));

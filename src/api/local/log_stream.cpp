@@ -3,44 +3,22 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 
+#include "domain/machine_console.hpp"
 #include "host/thread.hpp"
 
 namespace nagaya::api {
-
-Result<u64> tail_offset(int file, u64 lines) {
-  struct stat about {};
-  if (::fstat(file, &about) != 0) return fail_errno("cannot read the log");
-  u64 at = static_cast<u64>(about.st_size);
-  if (lines == 0) return at;
-  const u64 size = at;
-  std::array<char, 64 * KiB> bytes;
-  u64 seen = 0;
-  while (at > 0) {
-    const std::size_t piece = static_cast<std::size_t>(std::min<u64>(at, bytes.size()));
-    const ssize_t got = ::pread(file, bytes.data(), piece, static_cast<off_t>(at - piece));
-    if (got != static_cast<ssize_t>(piece)) return fail_errno("cannot read the log", got < 0 ? errno : EIO);
-    for (std::size_t i = piece; i > 0; i--) {
-      // The last line's own end does not count.
-      if (bytes[i - 1] == '\n' && at - piece + i != size && ++seen == lines) return at - piece + i;
-    }
-    at -= piece;
-  }
-  return 0;
-}
 
 Result<ByteStream> stream_log(const std::string& path, const LogOptions& options, std::function<bool()> lives) {
   auto opened = host::Fd::open(path, O_RDONLY | O_NOFOLLOW);
   if (!opened) return std::unexpected(Error{"there is no log", "it has not been started in the background yet", {}, ENOENT});
   u64 begin = 0;
   if (options.tail) {
-    TRY_ASSIGN(begin, tail_offset(opened->get(), *options.tail));
+    TRY_ASSIGN(begin, domain::tail_offset(opened->get(), *options.tail));
   }
   if (::lseek(opened->get(), static_cast<off_t>(begin), SEEK_SET) < 0) return fail_errno("cannot read the log");
   TRY_ASSIGN(auto pipe, host::Fd::pipe());

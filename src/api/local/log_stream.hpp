@@ -9,7 +9,4 @@ namespace nagaya::api {
 /// `path` is read from its end backwards for the last lines. With `follow` it goes on while `lives` says so.
 [[nodiscard]] Result<ByteStream> stream_log(const std::string& path, const LogOptions& options, std::function<bool()> lives);
 
-/// Where the last `lines` lines of a file begin.
-[[nodiscard]] Result<u64> tail_offset(int file, u64 lines);
-
 }  // namespace nagaya::api

@@ -19,6 +19,8 @@
 #include "agent/exec_client.hpp"
 #include "api/local/log_stream.hpp"
 #include "base/log.hpp"
+#include "domain/machine_console.hpp"
+#include "domain/machine_control.hpp"
 #include "host/thread.hpp"
 
 namespace nagaya::api {
@@ -84,8 +86,17 @@ Result<ByteStream> machine_logs(const domain::MachineStore& store, const domain:
   return stream_log(machine.places.console_log(), options, [store, machine] { return store.running(machine); });
 }
 
-Result<Terminal> machine_console(const domain::Machine& machine) {
-  return std::unexpected(Error{fmt::format("the console of '{}' can only be read", machine.spec.name), {}, "'exec' runs a shell in it, 'logs' shows what it wrote", EOPNOTSUPP});
+Result<Terminal> machine_console(const domain::MachineStore& store, const domain::Machine& machine) {
+  TRY(domain::has_console(machine));
+  TRY_ASSIGN(auto pair, host::Fd::socketpair());
+  auto code = std::make_shared<std::atomic<int>>(-1);
+  host::start_thread("console", [store, machine, code, stream = std::make_shared<host::Fd>(std::move(pair.second))] {
+    const auto end = domain::visit_console(store, machine, {.input = stream->get(), .output = stream->get(), .terminal = true, .input_end_leaves = true});
+    if (!end) log::info("{}", end.error().message());
+    if (end && *end == domain::VisitEnd::machine_ended) *code = domain::machine_exit_code(machine);
+    ::shutdown(stream->get(), SHUT_RDWR);
+  }).detach();
+  return Terminal{.stream = std::move(pair.first), .exit_code = [code] { return *code < 0 ? std::optional<int>() : std::optional<int>(*code); }};
 }
 
 Result<Terminal> machine_exec(const domain::Machine& machine, const Json& exec) {
