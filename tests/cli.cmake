@@ -3,4 +3,5 @@ add_test(NAME cli.golden COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/check_golden $<TARG
 add_test(NAME cli.bash_completion COMMAND bash -c "set -e -o pipefail; $<TARGET_FILE:nagaya> completion bash | bash -n")
 add_test(NAME cli.manual COMMAND bash -c "set -e -o pipefail; test -z \"$($<TARGET_FILE:nagaya> help --man | man --warnings -l - 2>&1 >/dev/null)\"")
 add_test(NAME cli.readme COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/readme_walk $<TARGET_FILE:nagaya> ${CMAKE_SOURCE_DIR})
-set_tests_properties(cli.golden cli.readme cli.bash_completion cli.manual PROPERTIES LABELS cli TIMEOUT 60)
+add_test(NAME cli.libvirt COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/libvirt_domains $<TARGET_FILE:nagaya>)
+set_tests_properties(cli.golden cli.readme cli.libvirt cli.bash_completion cli.manual PROPERTIES LABELS cli TIMEOUT 60)

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <cstdio>
+#include <optional>
 #include <ranges>
 
 #include "cli/definition_files.hpp"
@@ -14,6 +15,7 @@
 #include "definition/objects.hpp"
 #include "domain/container_control.hpp"
 #include "domain/machine_control.hpp"
+#include "image/store.hpp"
 
 namespace nagaya::cli {
 namespace {
@@ -59,7 +61,9 @@ Result<int> remove_all(const std::vector<Json>& documents, bool force) {
 }
 
 Result<int> run_apply(const Parsed& options) {
-  TRY_ASSIGN(const auto documents, documents_of(options));
+  if (options.has("print") && options.has("delete")) return fail("--print", "it does not go with --delete");
+  if (options.has("print")) return print_only(options);
+  TRY_ASSIGN(const auto documents, options.has("delete") ? documents_to_remove(options) : documents_of(options));
   if (options.has("delete")) {
     if (options.has("dry-run")) return fail("--dry-run", "it does not go with --delete");
     return remove_all(documents, options.has("force"));
@@ -75,6 +79,17 @@ Result<int> run_apply(const Parsed& options) {
     if (outcome->waits && !how.dry_run) code = exit_waits;
   }
   return code;
+}
+
+/// Nothing when its image is gone.
+std::optional<definition::libvirt::Boot> boot_of(const std::string& name) {
+  const domain::DomainStore store;
+  const auto found = store.find(name);
+  const auto* machine = found ? std::get_if<Machine>(&*found) : nullptr;
+  const auto images = image::Store::open();
+  const auto image = images && machine != nullptr ? images->find(machine->spec.image) : std::unexpected(Error{});
+  if (!image || image->kernel_path.empty()) return {};
+  return definition::libvirt::Boot{.kernel = image->kernel_path, .initrd = image->initrd_path, .append = image->append, .disk = machine->places.disk()};
 }
 
 Result<int> run_export(const Parsed& options) {
@@ -94,7 +109,7 @@ Result<int> run_export(const Parsed& options) {
       out.push_back(definition::document_of(one));
     }
   }
-  print_documents(options, out);
+  TRY(print_documents(options, out, boot_of));
   return 0;
 }
 
@@ -104,7 +119,7 @@ std::vector<CommandSpec> definition_commands() {
   CommandSpec apply = apply_spec(), away = delete_spec(), out = export_spec();
   apply.run = run_apply;
   away.run = [](const Parsed& options) -> Result<int> {
-    TRY_ASSIGN(const auto documents, documents_of(options));
+    TRY_ASSIGN(const auto documents, documents_to_remove(options));
     return remove_all(documents, options.has("force"));
   };
   out.run = run_export;

@@ -71,7 +71,9 @@ Result<bool> apply_one(const Client& client, const Json& document, const Parsed&
 }
 
 Result<int> run_apply(const Client& client, const Parsed& options) {
-  TRY_ASSIGN(const auto documents, documents_of(options));
+  if (options.has("print") && options.has("delete")) return fail("--print", "it does not go with --delete");
+  if (options.has("print")) return print_only(options);
+  TRY_ASSIGN(const auto documents, options.has("delete") ? documents_to_remove(options) : documents_of(options));
   if (options.has("delete")) {
     if (options.has("dry-run")) return fail("--dry-run", "it does not go with --delete");
     return remove_all(client, documents, options.has("force"));
@@ -106,7 +108,7 @@ Result<int> run_export(const Client& client, const Parsed& options) {
       out.push_back(detail.value("definition", Json::object()));
     }
   }
-  print_documents(options, out);
+  TRY(print_documents(options, out));
   return 0;
 }
 
@@ -116,7 +118,7 @@ std::vector<CommandSpec> remote_definition_commands(const Client& client) {
   CommandSpec apply = apply_spec(), away = delete_spec(), out = export_spec();
   apply.run = [client](const Parsed& options) { return run_apply(client, options); };
   away.run = [client](const Parsed& options) -> Result<int> {
-    TRY_ASSIGN(const auto documents, documents_of(options));
+    TRY_ASSIGN(const auto documents, documents_to_remove(options));
     return remove_all(client, documents, options.has("force"));
   };
   out.run = [client](const Parsed& options) { return run_export(client, options); };

@@ -19,13 +19,6 @@ std::unexpected<Error> invalid(Error error) {
   return std::unexpected(std::move(error));
 }
 
-// The two scales of weights, as runtimes convert them: shares of v1 (2 to 262144) and weights of v2 (1 to 10000).
-// Back they are rounded up, so that a weight that was shown is the same number again when it comes back.
-u64 shares_of(u64 weight) { return weight == 0 ? 0 : 2 + (weight - 1) * 262142 / 9999; }
-u64 weight_of(u64 shares) { return shares == 0 ? 0 : 1 + ((shares - 2) * 9999 + 262141) / 262142; }
-u16 blkio_of(u64 weight) { return weight == 0 ? u16{0} : static_cast<u16>(10 + (weight - 1) * 990 / 9999); }
-u64 io_weight_of(u16 blkio) { return blkio == 0 ? 0 : 1 + ((u64{blkio} - 10) * 9999 + 989) / 990; }
-
 // The whole disk that domains lie on: rates are those of disks, not of their partitions.
 Result<std::string> disk_of_domains() {
   struct stat about {};
@@ -55,6 +48,11 @@ constexpr std::pair<const char*, std::vector<std::string> domain::DomainLimits::
 
 }  // namespace
 
+u64 shares_of_cpu_weight(u64 weight) { return weight == 0 ? 0 : 2 + (weight - 1) * 262142 / 9999; }
+u64 cpu_weight_of_shares(u64 shares) { return shares == 0 ? 0 : 1 + ((shares - 2) * 9999 + 262141) / 262142; }
+u16 blkio_of_io_weight(u64 weight) { return weight == 0 ? u16{0} : static_cast<u16>(10 + (weight - 1) * 990 / 9999); }
+u64 io_weight_of_blkio(u16 blkio) { return blkio == 0 ? 0 : 1 + ((u64{blkio} - 10) * 9999 + 989) / 990; }
+
 Result<domain::DomainLimits> limits_of(const Json& limits, domain::DomainLimits now) {
   const auto number = [&](const char* name, auto& field, auto convert) {
     if (limits.contains(name)) field = convert(limits[name].template get<u64>());
@@ -63,9 +61,9 @@ Result<domain::DomainLimits> limits_of(const Json& limits, domain::DomainLimits 
   number("memory", now.memory, same);
   number("memoryReservation", now.memory_reservation, same);
   if (limits.contains("memorySwap")) now.memory_swap = limits["memorySwap"].get<i64>();
-  number("cpuWeight", now.cpu_shares, shares_of);
+  number("cpuWeight", now.cpu_shares, shares_of_cpu_weight);
   if (limits.contains("pids")) now.pids = limits["pids"].get<i64>();
-  number("ioWeight", now.blkio_weight, blkio_of);
+  number("ioWeight", now.blkio_weight, blkio_of_io_weight);
   if (limits.contains("cpus")) now.cpu_thousandths = static_cast<u64>(std::llround(limits["cpus"].get<double>() * 1000));
   if (limits.contains("cpuset")) now.cpuset_cpus = limits["cpuset"];
   if (limits.contains("numaNodes")) now.cpuset_mems = limits["numaNodes"];
@@ -89,11 +87,11 @@ Json limits_json(const domain::DomainLimits& limits) {
   if (limits.memory_reservation != 0) out["memoryReservation"] = limits.memory_reservation;
   if (limits.memory_swap != 0) out["memorySwap"] = limits.memory_swap;
   if (limits.cpu_thousandths != 0) out["cpus"] = static_cast<double>(limits.cpu_thousandths) / 1000;
-  if (limits.cpu_shares != 0) out["cpuWeight"] = weight_of(limits.cpu_shares);
+  if (limits.cpu_shares != 0) out["cpuWeight"] = cpu_weight_of_shares(limits.cpu_shares);
   if (!limits.cpuset_cpus.empty()) out["cpuset"] = limits.cpuset_cpus;
   if (!limits.cpuset_mems.empty()) out["numaNodes"] = limits.cpuset_mems;
   if (limits.pids != 0) out["pids"] = limits.pids;
-  if (limits.blkio_weight != 0) out["ioWeight"] = io_weight_of(limits.blkio_weight);
+  if (limits.blkio_weight != 0) out["ioWeight"] = io_weight_of_blkio(limits.blkio_weight);
   for (const auto& [name, list] : rate_lists) {
     const std::string key = name;
     const u64 rate = key == "deviceReadBps" || key == "deviceWriteBps" ? rate_of(limits.*list) : 0;
