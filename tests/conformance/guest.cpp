@@ -18,7 +18,7 @@
 namespace nagaya::conformance {
 namespace {
 
-constexpr auto run_limit = std::chrono::seconds(10);
+constexpr auto run_limit = std::chrono::seconds(60);
 constexpr u16 report_port = 0xe0, finish_port = 0xe1, line_port = 0xe2, nmi_port = 0xe3;
 constexpr u16 test_ports = 0x500, test_ports_end = 0x580;
 

@@ -73,7 +73,7 @@ class Conformance : public testing::TestWithParam<Try> {
       // Emulated kernel code needs longer to get anywhere.
       const End end = guest->run(microseconds(20 + random() % 3000));
       if (end != End::paused) return difference(which(), end, guest->detail(), guest->log());
-      if (std::chrono::steady_clock::now() - begun > std::chrono::seconds(15)) return stuck(*guest);
+      if (std::chrono::steady_clock::now() - begun > std::chrono::seconds(60)) return stuck(*guest);
       if (std::string wrong = between(guest); !wrong.empty()) return wrong;
     }
   }

@@ -21,6 +21,9 @@ wait3:  sti
         jb wait3
         mov dword [rbx + 0x320], 0x10050        ; masked
         mov dword [rbx + 0x380], 0
+        sti                                     ; one that came before it was masked
+        nop
+        cli
         REPORT 3
         mov dword [ticks], 0
         mov dword [rbx + 0x320], 0x50           ; one-shot

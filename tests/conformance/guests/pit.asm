@@ -39,12 +39,14 @@ wait3:  sti
         out 0x61, al
         mov al, 0xb0                            ; channel 2, both bytes, interrupt on terminal count
         out 0x43, al
-        mov al, 0
+        mov cx, 100
+again:  mov al, 0
         out 0x42, al
         mov al, 0x10
         out 0x42, al
         in al, 0x61
         and eax, 0x20                           ; output low while it counts
+        loopnz again                            ; unless this processor was not let run meanwhile
         shr eax, 5
         xor eax, 1
         REPORT
