@@ -15,6 +15,8 @@ constexpr u64 most_code = Emitter::capacity, most_records = 32 * KiB;
 constexpr u64 most_segment = 4 * MiB;
 /// What is in turn at first: enough for a system that rests, or works at one thing at a time.
 constexpr u64 first_active = 24 * MiB;
+/// What a guest at rest keeps.
+constexpr unsigned least_active = 4;
 constexpr unsigned evicted_bits = 18;
 /// The first bytes hold the trampolines.
 constexpr u64 trampoline_bytes = 4096;
@@ -57,8 +59,8 @@ Result<std::unique_ptr<CodeCache>> CodeCache::create(u64 size) {
     s.records_end = (i + 1) * part;
     cache->segments_.push_back(std::move(s));
   }
-  cache->least_active_ = std::min<std::size_t>(count, std::max<std::size_t>(4, first_active / part));
-  for (unsigned i = 0; i < count; ++i) (i < cache->least_active_ ? cache->ring_ : cache->unused_).push_back(i);
+  cache->first_active_ = std::min<std::size_t>(count, std::max<std::size_t>(least_active, first_active / part));
+  for (unsigned i = 0; i < count; ++i) (i < cache->first_active_ ? cache->ring_ : cache->unused_).push_back(i);
   cache->evicted_.resize(1u << evicted_bits);
   return cache;
 }
@@ -73,7 +75,7 @@ bool CodeCache::reserve() {
   const Segment& s = segments_[current()];
   if (s.code_used + most_code <= s.code_end && s.records_used + most_records <= s.records_end) return true;
   if (!segments_[next_segment()].blocks.empty()) {
-    if (!hungry() || hungry_turns_ < 2 || unused_.empty()) return false;
+    if (!hungry() || unused_.empty()) return false;
     ring_.insert(ring_.begin() + turn_ + 1, unused_.back());
     unused_.pop_back();
   }
@@ -83,7 +85,6 @@ bool CodeCache::reserve() {
 
 void CodeCache::begin_fill(unsigned turn) {
   quiet_turns_ = made_again_ * 32 < made_ ? quiet_turns_ + 1 : 0;
-  hungry_turns_ = hungry() ? hungry_turns_ + 1 : 0;
   turn_ = turn;
   made_ = made_again_ = 0;
 }
@@ -152,11 +153,22 @@ void CodeCache::clear(unsigned segment) {
   s.blocks.clear();
   s.code_used = s.code_begin;
   s.records_used = s.records_begin;
-  if (ring_.size() <= least_active_ || quiet_turns_ < ring_.size() || segment != next_segment() || segment == 0) return;
-  // Segment 0 has the trampolines.
-  const unsigned turn = next_turn();
-  ring_.erase(ring_.begin() + turn);
-  if (turn < turn_) --turn_;
+  if (ring_.size() > first_active_ && quiet_turns_ >= ring_.size()) give_back(segment);
+}
+
+bool CodeCache::may_shrink() const { return ring_.size() > least_active; }
+
+unsigned CodeCache::oldest() const {
+  unsigned turn = next_turn();
+  if (ring_[turn] == 0) turn = turn + 1 == ring_.size() ? 0 : turn + 1;  // it has the trampolines
+  return ring_[turn];
+}
+
+void CodeCache::give_back(unsigned segment) {
+  const auto at = std::ranges::find(ring_, segment);
+  if (!may_shrink() || segment == 0 || segment == current() || at == ring_.end()) return;
+  if (static_cast<unsigned>(at - ring_.begin()) < turn_) --turn_;
+  ring_.erase(at);
   unused_.push_back(segment);
   // Best effort: what the host cannot take back stays in use.
   madvise(rw_ + segment * segment_size_, segment_size_, MADV_REMOVE);

@@ -1,6 +1,7 @@
 // Where translated code lives: anonymous memory mapped twice, executable here and writable there, never both at one address.
 // It is cut into segments that are filled and emptied in turn, each with an arena for the records of its blocks. Few segments are in
-// turn at first; when blocks are made again that were evicted not long ago, more are, up to the limit, and fewer when that has ended.
+// turn at first; when blocks are made again that were evicted not long ago, more are, up to the limit, and fewer when that has ended
+// or the guest rests.
 #pragma once
 #include <memory>
 #include <new>
@@ -57,6 +58,13 @@ class CodeCache {
   /// Forgets a segment whose blocks are in no structure any more. No vCPU may be inside.
   void clear(unsigned segment);
 
+  /// Whether more segments are in turn than a guest at rest needs.
+  [[nodiscard]] bool may_shrink() const;
+  /// The segment that was filled first of those that can be given back.
+  [[nodiscard]] unsigned oldest() const;
+  /// Takes an empty segment out of turn, and its memory goes back to the host.
+  void give_back(unsigned segment);
+
   [[nodiscard]] u64 code_bytes() const;
   [[nodiscard]] u64 record_bytes() const;
   [[nodiscard]] u64 block_count() const;
@@ -71,7 +79,7 @@ class CodeCache {
   [[nodiscard]] unsigned current() const { return ring_[turn_]; }
   [[nodiscard]] unsigned next_turn() const { return turn_ + 1 == ring_.size() ? 0 : turn_ + 1; }
   void begin_fill(unsigned turn);
-  [[nodiscard]] bool hungry() const { return made_again_ * 4 >= made_ * 3; }
+  [[nodiscard]] bool hungry() const { return made_again_ * 2 >= made_; }
   bool recall(const Block& block);
 
   u8* rx_ = nullptr;
@@ -82,10 +90,9 @@ class CodeCache {
   std::vector<unsigned> ring_;    // segments in the order of filling
   std::vector<unsigned> unused_;  // the others
   unsigned turn_ = 0;             // place in ring_ of the segment being filled
-  std::size_t least_active_ = 0;
+  std::size_t first_active_ = 0;
   std::vector<u16> evicted_;      // by a hash of address and mode: a tag of the block that was evicted last
   u64 made_ = 0, made_again_ = 0;  // since this segment's turn began
-  unsigned hungry_turns_ = 0;      // turns in a row with mostly blocks made again
   unsigned quiet_turns_ = 0;       // turns in a row with hardly a block made again
   mutable std::atomic<u32> index_lock_{0};
 };

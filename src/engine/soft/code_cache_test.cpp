@@ -101,6 +101,22 @@ TEST(CodeCache, GrowsWhenBlocksAreMadeAgain) {
   for (int i = 0; i < 4; ++i) round(blocks);
   EXPECT_GT(c.active_segments(), first);
   EXPECT_LE(c.code_bytes(), 64 * MiB);
+  // At rest, one after the other goes back, the first filled first; what is left holds its blocks.
+  const unsigned grown = c.active_segments();
+  u64 kept = c.block_count();
+  for (unsigned given = 1; c.may_shrink(); ++given) {
+    const unsigned segment = c.oldest();
+    kept -= c.blocks(segment).size();
+    c.clear(segment);
+    c.give_back(segment);
+    ASSERT_EQ(c.active_segments(), grown - given);
+    EXPECT_TRUE(c.blocks(segment).empty());
+  }
+  EXPECT_LT(c.active_segments(), first);
+  EXPECT_EQ(c.block_count(), kept);
+  EXPECT_GT(kept, 0u);
+  for (int i = 0; i < 4; ++i) round(blocks);
+  EXPECT_GT(c.active_segments(), first);
   // Code that is always new does not need so much.
   for (int i = 0; i < 4; ++i) {
     for (u64 n = 0; n < 3000; ++n) round(1), ++base;

@@ -29,7 +29,8 @@ constexpr u64 program_flags = flag_cf | flag_pf | flag_af | flag_zf | flag_sf | 
 constexpr u64 compute_us = 500;       ///< a program that computes as long as this without a pause will go on so
 constexpr u64 short_us = 150;         ///< what ends sooner by itself was not worth it
 constexpr u64 resume_us = 8;          ///< what a switch to the process and back costs beside what is measured
-constexpr i64 credit_us = 40'000, limit_us = 30'000;  ///< how far what was gained counts later, and what may be spent in advance
+constexpr i64 credit_us = 40'000;     ///< how far what was gained counts later
+constexpr i64 most_advance_us = 30'000, least_advance_us = 6000;  ///< what may be spent before anything is gained; half as much after each failure
 constexpr u64 least_closed_ms = 50, most_closed_ms = 3200;
 constexpr u64 renew_ms = 10'000;      ///< accessed bits that the guest has cleared are set again after that time at the latest
 
@@ -52,6 +53,7 @@ Result<std::unique_ptr<Direct>> Direct::create(const CodeShared& shared, DirectE
   TRY_ASSIGN(auto process, direct::Process::create(files));
   std::unique_ptr<Direct> out(new Direct(std::move(process)));
   out->how_ = how;
+  out->advance_us_ = most_advance_us;
   out->tsc_khz_ = std::max<u64>(tsc_khz, 1000);
   out->fresh_image_.resize(out->process_->vector_size());
   if (!out->process_->get_vectors(out->fresh_image_)) return fail("cannot read the vector state of a process for direct execution");
@@ -251,10 +253,11 @@ void Direct::settle(SoftCpu& cpu, u64 inside, u64 around, bool served) {
   around_us_ += around;
   // Translated code would have taken about twice the time that was spent inside.
   balance_us_ = std::min(balance_us_ + static_cast<i64>(inside) - static_cast<i64>(around), credit_us);
-  if (balance_us_ > credit_us / 2 && served) closed_ms_ = 0;
-  if ((balance_us_ >= -limit_us && !pages_.full()) || how_ == DirectExecution::always) return;
+  if (balance_us_ > credit_us / 2 && served) closed_ms_ = 0, advance_us_ = most_advance_us;
+  if ((balance_us_ >= -advance_us_ && !pages_.full()) || how_ == DirectExecution::always) return;
   ++pauses_;
   balance_us_ = 0;
+  advance_us_ = std::max(advance_us_ / 2, least_advance_us);
   closed_ms_ = std::clamp(2 * closed_ms_, least_closed_ms, most_closed_ms);
   closed_until_ = host::rdtsc() + closed_ms_ * tsc_khz_;
   cpu.direct_wanted = 0;
@@ -268,9 +271,9 @@ std::string Direct::statistics() const {
   const auto stops = [&](Stop s) { return stops_[static_cast<unsigned>(s)]; };
   return fmt::format(
       "  direct execution: entered {}, {} ms inside, {} ms around, system calls {}, page faults {} ({} mapped at once), interrupted {}, other {}, "
-      "pages mapped {}, address spaces dropped {}, pauses {}\n",
+      "pages mapped {} in {} pieces, address spaces dropped {}, pauses {}\n",
       entered_, inside_us_ / 1000, around_us_ / 1000, stops(Stop::syscall), stops(Stop::fault), fixes_, stops(Stop::interrupted),
-      stops(Stop::trap) + stops(Stop::breakpoint) + stops(Stop::vsyscall) + stops(Stop::other), pages_.mapped, pages_.drops, pauses_);
+      stops(Stop::trap) + stops(Stop::breakpoint) + stops(Stop::vsyscall) + stops(Stop::other), pages_.mapped, pages_.pieces, pages_.drops, pauses_);
 }
 
 }  // namespace nagaya::engine::soft

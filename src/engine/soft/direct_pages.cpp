@@ -16,8 +16,9 @@ namespace {
 using direct::user_end;
 constexpr u64 page_bytes = 4096, large_bytes = 2 * MiB;
 constexpr u64 most_tables = 32;  // read ahead at once
-/// Pieces that lie apart in guest memory cost a call each: as many are mapped around a page that faulted, times the tables read.
-constexpr u64 most_pieces = 64;
+/// Pieces that lie apart in guest memory cost a call each: so many are mapped around a page that faulted, and twice as many each time
+/// that another faults soon, times the tables read.
+constexpr u64 first_pieces = 8, most_pieces = 64;
 
 const MemorySlot* slot_of(const CodeShared& shared, u64 gpa) {
   for (u32 i = 0; i < shared.slot_count; ++i)
@@ -76,6 +77,7 @@ bool DirectPages::drop_all(SoftCpu& cpu) {
 }
 
 bool DirectPages::sync(SoftCpu& cpu) {
+  in_a_row_ = 0;
   SystemCache& sys = cpu.sys;
   const u64 stamp = l2_stamp(cpu);
   if (sys.direct_stamp != stamp || sys.direct_dropped_count > std::size(sys.direct_dropped)) {
@@ -125,11 +127,13 @@ void DirectPages::around(SoftCpu& cpu, const Mapping& first) {
   const u64 begin = first.page & ~(large_bytes - 1);
   tables_ = begin == next_ ? std::min(2 * tables_, most_tables) : 1;
   next_ = begin + tables_ * large_bytes;
-  pieces_ = most_pieces * tables_;
+  const u64 pieces = first_pieces << std::min<u64>(in_a_row_++, 3);
+  static_assert(first_pieces << 3 == most_pieces);
+  budget_ = pieces * tables_;
   for (u64 at = begin; at < next_ && at < user_end; at += large_bytes) {
     bool write = false, execute = false;
     const u64* table = last_table(cpu, at, write, execute);
-    if (table && pieces_ != 0) whole_table(cpu, table, at, write, execute, first);
+    if (table && budget_ != 0) whole_table(cpu, table, at, write, execute, first);
   }
 }
 
@@ -146,7 +150,7 @@ void DirectPages::whole_table(SoftCpu& cpu, const u64* table, u64 begin, bool wr
     Mapping other;
     if (describe(cpu, page, entry & 0x000ffffffffff000, rights, first.rights.execute && !(rights & right_nx), other)) {
       const Mapping& last = wanted_.back();
-      if ((last.page + last.size != page || last.gpa + last.size != other.gpa) && --pieces_ == 0) return;
+      if ((last.page + last.size != page || last.gpa + last.size != other.gpa) && --budget_ == 0) return;
       wanted_.push_back(other);
     }
   }
@@ -170,6 +174,7 @@ bool DirectPages::apply(SoftCpu& cpu) {
     i = next;
   }
   calls_ += calls.size();
+  pieces += calls.size();
   if (!process_.change(calls)) return false;
   for (const Mapping& m : wanted_) {
     if (m.size == large_bytes) {

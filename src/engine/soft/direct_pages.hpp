@@ -26,7 +26,7 @@ class DirectPages {
   /// Nothing more can be mapped before all is dropped: each call makes at most three mappings of one, of which the host allows 65530 by default.
   [[nodiscard]] bool full() const { return calls_ > 20'000; }
 
-  u64 mapped = 0, drops = 0;  ///< for the statistics
+  u64 mapped = 0, pieces = 0, drops = 0;  ///< for the statistics
 
  private:
   [[nodiscard]] bool drop_all(SoftCpu& cpu);
@@ -46,7 +46,7 @@ class DirectPages {
   direct::Process& process_;
   std::unordered_map<u64, Rights> small_, large_;  // by linear address, 4 KiB and 2 MiB
   std::vector<Mapping> wanted_;
-  u64 pieces_ = 0;
+  u64 budget_ = 0, in_a_row_ = 0;  ///< how many more may be mapped, and how many faults there were since the process was entered
   u64 next_ = 0, tables_ = 1;  ///< where a fault would go on in one direction, and how many tables were read last
   u64 calls_ = 0;  ///< of mmap since all was dropped
 };

@@ -48,6 +48,8 @@ class SoftEngine final : public Engine {
   /// Makes the block that `cpu` wants next. Faults of the fetch are left pending in `cpu`.
   void translate_for(SoftCpu& cpu);
   void kick_apic_id(u64 apic_id);
+  /// Before a vCPU sleeps, with the time since it last woke: a guest at rest gives back what the code cache took while it worked.
+  void rest(u64 awake_tsc);
   [[nodiscard]] const CodeCache& cache() const { return *cache_; }
   [[nodiscard]] u64 host_xcr0() const { return host_xcr0_; }
   [[nodiscard]] DirectExecution direct() const { return options_.direct; }
@@ -76,6 +78,8 @@ class SoftEngine final : public Engine {
   u64 flushes_ = 0, evictions_ = 0, translated_ = 0, translation_tsc_ = 0;
   std::unique_ptr<Observer> observer_;  // null: nobody looks; guarded by translate_mutex_
   std::string departed_;  // counters of vCPUs that are gone, for the observer; guarded by vcpus_mutex_
+
+  std::atomic<u64> rest_began_{0}, awake_tsc_{0};  // since when it is watched how long vCPUs are awake, and how long they were
 
   std::mutex world_mutex_;
   std::condition_variable world_changed_;
@@ -127,6 +131,7 @@ class SoftVcpu final : public Vcpu {
   SoftEngine& engine_;
   SoftCpu* cpu_ = nullptr;
   std::unique_ptr<Direct> direct_;
+  u64 woke_ = 0;  // time stamp of the end of its last sleep
   std::vector<CpuidEntry> cpuid_;
   std::atomic<bool> kicked_{false};
   std::atomic<u32> requests_{0};  // bits by VcpuSignal

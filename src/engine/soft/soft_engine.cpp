@@ -188,6 +188,30 @@ void SoftEngine::evict(unsigned segment) {
   ++evictions_;
 }
 
+void SoftEngine::rest(u64 awake_tsc) {
+  constexpr u64 window_ms = 2000, at_rest = 10;  // awake for less than a tenth of the time
+  awake_tsc_.fetch_add(awake_tsc, std::memory_order_relaxed);
+  const u64 now = host::rdtsc();
+  u64 began = rest_began_.load(std::memory_order_relaxed);
+  if (now - began < window_ms * tsc_khz_ || !rest_began_.compare_exchange_strong(began, now)) return;
+  if (awake_tsc_.exchange(0, std::memory_order_relaxed) > (now - began) / at_rest) return;
+  {
+    const std::lock_guard lock(world_mutex_);
+    if (inside_ != 0) return;  // another one works and has not been asleep at all
+  }
+  {
+    const std::lock_guard lock(translate_mutex_);
+    if (!cache_->may_shrink()) return;
+  }
+  exclusive([&] {
+    const std::lock_guard lock(translate_mutex_);
+    if (!cache_->may_shrink()) return;
+    const unsigned segment = cache_->oldest();
+    evict(segment);
+    cache_->give_back(segment);
+  });
+}
+
 void SoftEngine::flush_code() {
   for (unsigned i = 0; i < cache_->segment_count(); ++i) {
     if (!cache_->blocks(i).empty()) evict(i);

@@ -117,7 +117,11 @@ void SoftVcpu::signal(VcpuSignal what, u8 vector) {
   poke();
 }
 
-void SoftVcpu::sleep() { std::atomic_ref<u32>(cpu_->run_ok).wait(1, std::memory_order_seq_cst); }
+void SoftVcpu::sleep() {
+  engine_.rest(host::rdtsc() - woke_);
+  std::atomic_ref<u32>(cpu_->run_ok).wait(1, std::memory_order_seq_cst);
+  woke_ = host::rdtsc();
+}
 
 void SoftVcpu::end_instruction() {
   if (cpu_->stepping && !cpu_->fault.pending) finish_step(*cpu_);
