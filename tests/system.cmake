@@ -80,7 +80,9 @@ add_test(NAME system.rootless COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rootless $<TAR
 set_tests_properties(system.rootless PROPERTIES LABELS "guest;slow" TIMEOUT 300 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
 # Every verb over both kinds, by the command line and by the API; 77: this user cannot. Its own state folder keeps the guests' kernel.
 add_test(NAME system.verbs COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/api/verbs_test.py $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} ${CMAKE_CURRENT_BINARY_DIR}/verbs-state)
-set_tests_properties(system.verbs PROPERTIES LABELS "api;guest;slow" TIMEOUT 600 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)
+add_test(NAME system.kinds COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/api/kinds_test.py $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} ${CMAKE_CURRENT_BINARY_DIR}/verbs-state)
+# One state folder: they run one after the other.
+set_tests_properties(system.verbs system.kinds PROPERTIES LABELS "api;guest;slow" TIMEOUT 600 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian RESOURCE_LOCK verbs-state)
 # The web console on the real server, with real containers, in Chromium; 77: this host or user cannot, or the console is not built.
 add_test(NAME web.real COMMAND ${CMAKE_SOURCE_DIR}/web/test/real $<TARGET_FILE:nagaya> ${NAGAYA_DEBIAN_GUESTS} ${CMAKE_BINARY_DIR}/web ${CMAKE_BINARY_DIR}/web-shots)
 set_tests_properties(web.real PROPERTIES LABELS "web;guest;slow" TIMEOUT 300 PROCESSORS 2 SKIP_RETURN_CODE 77 FIXTURES_REQUIRED debian)

@@ -74,16 +74,15 @@ int relay_signals(const host::Process& child, const host::SignalFd& signals, Sig
   }
 }
 
-int tell_outcome(const host::ExitStatus& status, const std::string& told, int ended_by, bool quiet) {
-  if (ended_by != 0) return 128 + ended_by;
-  if (!told.empty()) {
-    auto outcome = proto::VmOutcome::from_json(told);
-    if (outcome && outcome->outcome == proto::Outcome::failed) {
+int tell_outcome(const host::ExitStatus& status, const LaunchEnd& end, bool quiet) {
+  if (end.signal != 0) return 128 + end.signal;
+  if (const auto& outcome = end.outcome) {
+    if (outcome->outcome == proto::Outcome::failed) {
       complain(Error{outcome->detail.empty() ? outcome->sentence() : outcome->detail});
-    } else if (outcome && !quiet) {
+    } else if (!quiet) {
       std::fprintf(stderr, "nagaya: %s\n", outcome->sentence().c_str());
     }
-    if (outcome) return outcome->exit_code();
+    return outcome->exit_code();
   }
   if (status.signalled) {
     complain(Error{"the machine's process was killed", fmt::format("signal {} ({})", status.value, ::strsignal(status.value)), {}});
@@ -148,13 +147,16 @@ Result<int> run_machine(const proto::VmConfig& wanted, const LaunchOptions& laun
   status_pipe.second.reset();
   save_end.reset();
 
-  int ended_by = relay_signals(*child, signals, save, launch.quiet);
+  LaunchEnd end;
+  end.signal = relay_signals(*child, signals, save, launch.quiet);
   TRY_ASSIGN(host::ExitStatus status, child->wait());
   domain::remove_sockets(config);
   terminal.restore();
-  std::string told;
-  if (auto line = host::read_all(status_pipe.first.get(), 64 * KiB, "the machine's outcome")) told.assign(line->begin(), line->end());
-  return tell_outcome(status, told, ended_by, launch.quiet);
+  if (const auto line = host::read_all(status_pipe.first.get(), 64 * KiB, "the machine's outcome"); line && !line->empty()) {
+    if (auto told = proto::VmOutcome::from_json(std::string(line->begin(), line->end()))) end.outcome = std::move(*told);
+  }
+  if (launch.end != nullptr) *launch.end = end;
+  return tell_outcome(status, end, launch.quiet);
 }
 
 Result<std::string> ask_vmm(const std::string& argument) {

@@ -156,7 +156,7 @@ CommandSpec kill_command() {
   return {.name = "kill",
           .summary = "send a signal to a container's first process, or end a machine",
           .examples = {{"nagaya kill web", "end it at once"}, {"nagaya kill -s HUP web", "another signal"}},
-          .options = {{"-s,--signal", "SIGNAL", "name or number (default: KILL); machines know KILL only"}, names_argument()},
+          .options = {{"-s,--signal", "SIGNAL", "name or number (default: KILL); of a machine KILL ends it, TERM and INT press its power button"}, names_argument()},
           .run = [](const Parsed& options) -> Result<int> {
             int number = SIGKILL;
             if (options.has("signal")) {
@@ -164,9 +164,7 @@ CommandSpec kill_command() {
             }
             return for_each_domain(options, "kill", [&](const DomainStore& store, const Domain& one) -> Result<> {
               if (const auto* container = std::get_if<Container>(&one)) return domain::kill_container(store.containers(), *container, number);
-              const auto& machine = std::get<Machine>(one);
-              if (number != SIGKILL) return not_for_machines(machine, "kill --signal", "leave --signal out, or take 'nagaya stop'");
-              return domain::stop_machine(store.machines(), machine, 0);
+              return domain::signal_machine(store.machines(), std::get<Machine>(one), number);
             });
           }};
 }

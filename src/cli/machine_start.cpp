@@ -76,9 +76,15 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
   LaunchOptions launch{.quiet = options.quiet, .fds = {{lock.get(), lock_fd}}, .in_child = [&] { return group->join(); }};
   if (console.input) launch.fds.insert(launch.fds.end(), {{console.input.get(), STDIN_FILENO}, {console.output.get(), STDOUT_FILENO}});
   launch.fds.insert(launch.fds.end(), networks.fds.begin(), networks.fds.end());
+  LaunchEnd end;
+  launch.end = &end;
   auto code = run_machine(config, launch);
   group.reset();
-  if (image.kind == image::Kind::oci && code && *code == 0) code = program_code(machine);
+  if (code && !console_here && end.outcome && end.outcome->outcome == proto::Outcome::killed) {
+    code = 128 + SIGKILL;  // ended by force, as a container is; at a terminal whoever left it knows
+  } else if (image.kind == image::Kind::oci && code && *code == 0) {
+    code = program_code(machine);
+  }
   if (code) {
     const std::string text = fmt::format("{}\n", *code);
     (void)host::replace_file(machine.places.ended(), {reinterpret_cast<const u8*>(text.data()), text.size()});

@@ -105,6 +105,18 @@ int machine_exit_code(const Machine& machine) {
   return ::access(machine.places.console_log().c_str(), F_OK) == 0 ? 128 + SIGKILL : 0;
 }
 
+Result<> signal_machine(const MachineStore& store, const Machine& machine, int signal) {
+  const std::string what = fmt::format("machine '{}'", machine.spec.name);
+  if (!store.running(machine)) return std::unexpected(Error{what, "it does not run", fmt::format("'nagaya start {}' starts it", machine.spec.name), EBUSY});
+  if (signal == SIGKILL) return stop_machine(store, machine, 0);
+  if (signal == SIGTERM || signal == SIGINT) {
+    TRY(command_machine(machine, {.verb = proto::VmCommand::Verb::powerdown}));
+    return {};
+  }
+  return std::unexpected(Error{fmt::format("signal {} to {}", signal, what), "a machine knows KILL (its end at once), TERM and INT (its power button)",
+                               fmt::format("'nagaya exec {} kill' sends signals to processes in it", machine.spec.name), EOPNOTSUPP});
+}
+
 Result<> stop_machine(const MachineStore& store, const Machine& machine, unsigned seconds) {
   using Verb = proto::VmCommand::Verb;
   if (!store.running(machine)) return fail(fmt::format("machine '{}'", machine.spec.name), "it does not run");

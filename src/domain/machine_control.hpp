@@ -23,6 +23,10 @@ void remove_sockets(const proto::VmConfig& config);
 /// How a machine that does not run ended: its program's code, 137 when it was killed, 0 when it never ran.
 [[nodiscard]] int machine_exit_code(const Machine& machine);
 
+/// What a signal to a machine means: KILL ends its process at once, TERM and INT press the power button and return. Others mean nothing to a
+/// machine (EOPNOTSUPP); EBUSY: it does not run.
+[[nodiscard]] Result<> signal_machine(const MachineStore& store, const Machine& machine, int signal);
+
 /// Presses the power button, waits up to `seconds`, then ends the machine's process. Returns when it has ended.
 [[nodiscard]] Result<> stop_machine(const MachineStore& store, const Machine& machine, unsigned seconds);
 

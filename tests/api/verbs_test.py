@@ -5,22 +5,12 @@ GUESTS: folder with busybox; STATE: a state folder, made when it is missing; the
 code 77 says what is missing."""
 import json
 import os
-import pty
-import select
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 
-import websocket
+from both_kinds import BUSY, GONE, OK, STATUS, WRONG, Host
 
-from harness import UnixConnection
-
-# What a step gives, of both kinds and either way: done, an exit code of a program, or why not. The command line's own errors are all 125;
-# the API says which. {name} is the domain, {other} its second name.
-OK, GONE, BUSY, WRONG = "ok", "missing", "conflict", "refused"
+# What a step gives (both_kinds.py), of both kinds and any way. {name} is the domain, {other} its second name.
 TABLE = [
     # step, command line, request, what both give
     ("inspect what is not there", "inspect missing", ("GET", "/domains/missing"), GONE),
@@ -65,62 +55,6 @@ TABLE = [
     ("remove", "rm {other}", ("DELETE", "/domains/{other}"), OK),
     ("remove again", "rm {other}", ("DELETE", "/domains/{other}"), GONE),
 ]
-STATUS = {200: OK, 201: OK, 204: OK, 404: GONE, 409: BUSY, 403: WRONG, 400: WRONG, 422: WRONG}
-
-
-class Host:
-    def __init__(self, nagaya, guests, state):
-        self.nagaya = nagaya
-        self.folder = tempfile.TemporaryDirectory(prefix="nagaya-verbs-")
-        work = self.folder.name
-        self.environment = {**os.environ, "NAGAYA_STATE_DIR": os.path.abspath(state), "NAGAYA_RUNTIME_DIR": work + "/run"}
-        self.socket = work + "/api.sock"
-        self.image = f"verbs-{os.getpid()}"
-        layout = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/oci-layout")
-        subprocess.run([layout, work + "/layout", guests + "/busybox-amd64"], check=True)
-        self.say("pull", "-q", f"oci:{work}/layout:1.0", "--name", self.image)
-        self.server = subprocess.Popen([nagaya, "serve", "--socket", self.socket, "--state", work], env=self.environment, stderr=subprocess.PIPE, text=True)
-        for line in self.server.stderr:
-            if "Ctrl-C" in line:
-                break
-
-    def close(self):
-        for name in self.say("ps", "-aq").stdout.split():
-            if name.startswith("verbs-"):
-                self.say("rm", "-f", name)
-        self.say("rmi", self.image)
-        self.server.send_signal(signal.SIGINT)
-        ended = self.server.wait(40)
-        self.folder.cleanup()
-        return ended
-
-    def say(self, *words):
-        return subprocess.run([self.nagaya, *words], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
-
-    def call(self, method, path, body=None):
-        connection = UnixConnection(self.socket, timeout=120)
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        connection.request(method, "/v1" + path, json.dumps(body) if body is not None else None, headers)
-        response = connection.getresponse()
-        text = response.read()
-        where = response.getheader("location")
-        connection.close()
-        if response.status == 202:
-            status, operation = self.call("GET", where[3:] + "?wait=110")
-            return (200 if operation["state"] == "done" else operation["error"]["status"]), operation
-        return response.status, json.loads(text) if text.startswith((b"{", b"[")) else text
-
-    def make(self, kind, name):
-        status, said = self.call("POST", "/domains", {
-            "name": name, "image": self.image, "kind": kind, "networks": ["none"], "limits": {"memory": 128 << 20}, "user": "root",
-            "entrypoint": ["/bin/sh"], "command": ["-c", "echo begun; while :; do sleep 1; done"]})
-        assert status == 200, said
-
-    def ready(self, name):
-        """A machine is asked once it answers: a container is there at once."""
-        deadline = time.monotonic() + 90
-        while self.say("exec", name, "/bin/true").returncode != 0 and time.monotonic() < deadline:
-            time.sleep(0.2)
 
 
 def through_libvirt(host, where, kind, name, check):
@@ -188,201 +122,6 @@ def definitions(host, check):
             check(done.returncode == 0 and done.stdout.count(said) == 2, f"objects {words}: {done.stdout} {done.stderr}")
 
 
-def live_limits(host, check):
-    """Limits of a machine that runs: in the guest, in its process's cgroup, in its definition; and what needs a new start."""
-    name = f"verbs-l-{os.getpid()}"
-    status, said = host.call("POST", "/domains?start=true", {
-        "name": name, "image": host.image, "kind": "vm", "networks": ["none"], "limits": {"memory": 256 << 20, "cpus": 2}, "user": "root",
-        "hardware": {"balloon": {"deflateOnOom": False}}, "entrypoint": ["/bin/sh"], "command": ["-c", "while :; do sleep 1; done"]})
-    check(status == 200, f"a machine of two processors: {said}")
-    host.ready(name)
-
-    def total():
-        script = "while read a b c; do [ $a != MemTotal: ] || echo $b; done </proc/meminfo"
-        return int(host.say("exec", name, "/bin/sh", "-c", script).stdout) >> 10
-
-    def group(*files):
-        """The first of these files that its cgroup has."""
-        monitor = open(f"{host.folder.name}/run/vm/{name}/pid").read().strip()
-        process = open(f"/proc/{monitor}/task/{monitor}/children").read().split()[-1]
-        for line in open(f"/proc/{process}/cgroup"):
-            _, controllers, path = line.strip().split(":", 2)
-            for file in files:
-                for where in (f"/sys/fs/cgroup/{controllers}{path}/{file}", f"/sys/fs/cgroup{path}/{file}"):
-                    if os.path.exists(where):
-                        return open(where).read().split()[0]
-        return None
-
-    def until(what, told):
-        deadline = time.monotonic() + 30
-        while not what() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        check(what(), told)
-
-    remote = ("--host", "unix://" + host.socket)
-    full, bounded = total(), int(group("memory.limit_in_bytes", "memory.max"))
-    for where in ((), remote):
-        check(host.say(*where, "update", "-m", "160M", "-c", "0.5", "--cpu-shares", "300", "--cpuset-cpus", "0", name).returncode == 0, f"less {where}")
-        until(lambda: total() < full - 80, f"the guest has less: {full}, {total()}")
-        check(group("cpu.cfs_quota_us", "cpu.max") == "50000", f"quota {group('cpu.cfs_quota_us', 'cpu.max')}")
-        check(group("cpuset.cpus") == "0", "pinned")
-        check(int(group("memory.limit_in_bytes", "memory.max")) < bounded - (90 << 20), "its process may have less")
-        limits = host.call("GET", f"/domains/{name}")[1]["definition"]["limits"]
-        check(limits["memory"] == 160 << 20 and limits["cpus"] == 0.5 and limits["cpuset"] == "0", f"kept: {limits}")
-        for words in (("-m", "257M"), ("-c", "3"), ("-c", "2.5")):
-            done = host.say(*where, "update", *words, name)
-            check(done.returncode == 125 and "started anew" in done.stderr, f"{where} {words}: {done.stderr}")
-        check(host.call("GET", f"/domains/{name}")[1]["definition"]["limits"] == limits, "what was refused is not kept")
-        check(host.say(*where, "update", "-m", "256M", "-c", "2", name).returncode == 0, f"as it was {where}")
-        until(lambda: total() == full, f"the guest has all again: {full}, {total()}")
-        check(group("cpu.cfs_quota_us", "cpu.max") in ("-1", "max"), "no quota")
-        check(int(group("memory.limit_in_bytes", "memory.max")) == bounded, "its process may have all again")
-    check(host.call("PATCH", f"/domains/{name}", {"limits": {"memory": 512 << 20}})[0] == 409, "a conflict")
-    check(host.say("update", "-m", "160M", name).returncode == 0 and host.say("restart", "-t", "0", name).returncode == 0, "started anew")
-    host.ready(name)
-    check(full - 110 < total() < full - 80, f"what was said is what it is started with: {total()}")
-    check(host.say("rm", "-f", name).returncode == 0, "removed")
-    print("live limits of a machine: done", flush=True)
-
-
-class Visitor:
-    """Somebody at a console: by a command with pipes or on a terminal, or by a WebSocket."""
-
-    def __init__(self, host, way, name, terminal=False):
-        self.text, self.way, self.master = b"", way, None
-        if way == "request":
-            plain = socket.socket(socket.AF_UNIX)
-            plain.connect(host.socket)
-            self.ws = websocket.create_connection(f"ws://localhost/v1/domains/{name}/console", socket=plain, subprotocols=["nagaya.terminal"],
-                                                  suppress_origin=True, timeout=60)
-            return
-        words = [host.nagaya, *(("--host", "unix://" + host.socket) if way == "host" else ()), "attach", name]
-        ends = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        if terminal:
-            self.master, slave = pty.openpty()
-            ends = {"stdin": slave, "stdout": slave, "stderr": slave}
-        self.process = subprocess.Popen(words, env=host.environment, start_new_session=True, **ends)
-        if terminal:
-            os.close(slave)
-
-    def type(self, text):
-        if self.way == "request":
-            self.ws.send_binary(text)
-        elif self.master is not None:
-            os.write(self.master, text)
-        else:
-            self.process.stdin.write(text)
-            self.process.stdin.flush()
-
-    def sees(self, wanted):
-        deadline = time.monotonic() + 60
-        while wanted not in self.text and time.monotonic() < deadline:
-            if self.way == "request":
-                code, data = self.ws.recv_data()
-                if code != websocket.ABNF.OPCODE_BINARY:
-                    break
-                self.text += data
-                continue
-            out = self.master if self.master is not None else self.process.stdout.fileno()
-            if select.select([out], [], [], 1)[0]:
-                try:
-                    got = os.read(out, 65536)
-                except OSError:  # nobody has the terminal any more
-                    break
-                if not got:
-                    break
-                self.text += got
-        return wanted in self.text
-
-    def ended(self):
-        """Its exit code."""
-        if self.way == "request":
-            while True:
-                code, data = self.ws.recv_data()
-                if code == websocket.ABNF.OPCODE_TEXT:
-                    return json.loads(data)["exit"]
-                if code == websocket.ABNF.OPCODE_CLOSE:
-                    return None
-        if self.master is None:
-            self.process.stdin.close()
-        return self.process.wait(60)
-
-    def leave(self):
-        if self.way == "request":
-            self.ws.close()
-        elif self.master is not None:
-            self.type(b"\x1d")
-            self.sees(b"goes on")
-            return self.process.wait(60)
-        else:
-            self.process.terminate()
-            self.process.wait(60)
-        return 0
-
-
-def consoles(host, check):
-    """Somebody types at a console of either kind, each way; two do so at once; it ends with the domain; one without a console says so."""
-    ways, script = ("command", "request", "host"), 'echo begun; while read l; do [ "$l" != end ] || exit 3; echo "<$l>"; done'
-    for kind in ("container", "vm"):
-        name = f"verbs-c-{kind}-{os.getpid()}"
-        document = {"name": name, "image": host.image, "kind": kind, "networks": ["none"], "limits": {"memory": 128 << 20}, "user": "root",
-                    "entrypoint": ["/bin/sh"], "command": ["-c", script]}
-        if kind == "container":
-            document["interactive"] = True
-        status, said = host.call("POST", "/domains", document)
-        check(status == 200, f"{said}")
-        check(host.call("GET", f"/domains/{name}/console")[0] in (400, 409, 426), "no console of what does not run")
-        for way in ways:
-            check(host.say("start", "-d", "-q", name).returncode == 0, "start")
-            host.ready(name)
-            visitor, other = Visitor(host, way, name), Visitor(host, "request", name)
-            visitor.type(f"by {way}\n".encode())
-            for one, told in ((visitor, "typist"), (other, "other")):
-                check(one.sees(f"<by {way}>".encode()), f"the {told} sees what was typed at {kind} by {way}: {one.text}")
-            other.type(b"by other\n")
-            check(visitor.sees(b"<by other>"), f"each sees the other's, {kind} by {way}")
-            other.leave()
-            visitor.type(b"end\n")
-            code = visitor.ended()
-            check(code == 3, f"the end of {kind} by {way} is told: {code}")
-            check(host.call("GET", f"/domains/{name}/wait?timeout=20")[1] == {"ended": True, "exitCode": 3}, f"ended: {kind} by {way}")
-        if kind == "vm":
-            check(host.say("start", "-d", "-q", name).returncode == 0, "start")
-            host.ready(name)
-            visitor = Visitor(host, "command", name, terminal=True)
-            check(visitor.sees(b"begun\r\n") and b"\r\r" not in visitor.text, f"who comes sees what was written: {visitor.text}")
-            visitor.type(b"at a terminal\n")
-            check(visitor.sees(b"<at a terminal>"), f"a terminal: {visitor.text}")
-            check(visitor.leave() == 0, "Ctrl-] leaves")
-            check(host.say("exec", name, "/bin/true").returncode == 0, "it goes on")
-            check(host.say("logs", "--tail", "1", name).stdout.strip() == "<at a terminal>", "the last line of its log")
-        check(host.say("rm", "-f", name).returncode == 0, "removed")
-        print(f"console of {kind}: done", flush=True)
-    status, said = host.call("POST", "/domains?start=true", {"name": name, "image": host.image, "kind": "vm", "networks": ["none"], "user": "root",
-                                                            "hardware": {"serial": [{"type": "null"}]}, "entrypoint": ["/bin/sh"], "command": ["-c", "read a"]})
-    check(status == 200, f"{said}")
-    done = host.say("attach", name)
-    check(done.returncode == 125 and "cannot be reached" in done.stderr, f"no console: {done.stderr}")
-    check(host.say("rm", "-f", name).returncode == 0, "removed")
-
-
-def runs_on_server(host, check):
-    """run over a server: in the foreground with output and exit code, and gone afterwards."""
-    remote = ("--host", "unix://" + host.socket)
-    for kind in ("container", "vm"):
-        name = f"verbs-r-{kind}-{os.getpid()}"
-        done = host.say(*remote, "run", "--rm", *(("--container",) if kind == "container" else ("-m", "128M")), "--name", name, "--network", "none", "-u", "root",
-                        "--entrypoint", "/bin/sh", host.image, "-c", "echo out of it; exit 4")
-        check(done.returncode == 4 and "out of it" in done.stdout, f"run of {kind}: {done.returncode} {done.stdout} {done.stderr}")
-        check(host.call("GET", f"/domains/{name}")[0] == 404, f"{kind} is gone")
-        done = host.say(*remote, "run", "-d", *(("--container",) if kind == "container" else ("-m", "128M")), "--name", name, "--network", "none", "-u", "root",
-                        "--entrypoint", "/bin/sh", host.image, "-c", "while :; do sleep 1; done")
-        check(done.returncode == 0 and done.stdout.strip() == name, f"run -d of {kind}: {done.stdout} {done.stderr}")
-        host.ready(name)
-        check(host.say(*remote, "rm", "-f", name).returncode == 0, "removed")
-        print(f"run of {kind} on a server: done", flush=True)
-
-
 def by_command(host, words, names, where=()):
     done = host.say(*where, *(w.format(**names) for w in words.split()))
     code = done.returncode
@@ -415,9 +154,6 @@ def main():
             print("FAILED", what, flush=True)
 
     try:
-        consoles(host, check)
-        runs_on_server(host, check)
-        live_limits(host, check)
         definitions(host, check)
         remote = ("--host", "unix://" + host.socket)
         for way in ("command", "request", "host"):

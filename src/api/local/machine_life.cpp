@@ -4,6 +4,7 @@
 
 #include "api/local/life.hpp"
 #include "api/local/machine_view.hpp"
+#include "domain/container_control.hpp"
 #include "domain/machine_control.hpp"
 #include "domain/machine_make.hpp"
 #include "domain/machine_update.hpp"
@@ -68,9 +69,12 @@ Result<> act_on_machine(const MachineStore& store, const Machine& machine, Verb 
   if (!running) return of_code(EBUSY, fmt::format("'{}' does not run", name));
   if (verb == Verb::stop) return stop(store, machine, action, task);
   if (verb == Verb::pause || verb == Verb::resume) return domain::hold_machine(machine, verb == Verb::pause);
-  const std::string signal = action.value("signal", "KILL");
-  if (signal != "KILL" && signal != "SIGKILL" && signal != "9") return of_code(EOPNOTSUPP, "signal", "a virtual machine knows KILL only");
-  return domain::stop_machine(store, machine, 0);
+  auto number = domain::parse_signal(action.value("signal", "KILL"));
+  if (!number) {
+    number.error().code = EINVAL;
+    return std::unexpected(std::move(number.error()));
+  }
+  return domain::signal_machine(store, machine, *number);
 }
 
 }  // namespace nagaya::api
