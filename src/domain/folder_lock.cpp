@@ -50,22 +50,23 @@ Result<> remove_all_of(const std::string& folder) {
   });
 }
 
+bool aside_name(const std::string& name) { return name.starts_with('.') && (name.ends_with(coming) || name.ends_with(going)); }
+
 /// With the lock of `domains` held: who makes or removes a folder there holds that one's lock until it has its name.
 void sweep(const std::string& domains) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(domains, error)) {
     const std::string name = entry.path().filename().string();
-    if (!name.starts_with('.') || (!name.ends_with(coming) && !name.ends_with(going))) continue;
-    if (!folder_locked(entry.path().string())) (void)remove_all_of(entry.path().string());
+    if (aside_name(name) && !folder_locked(entry.path().string())) (void)remove_all_of(entry.path().string());
   }
 }
 
-/// Of all who make domains: held for moments only, never while one is filled.
-Result<host::Fd> lock_domains(const std::string& domains) {
+/// Of all who make domains: held for moments only, never while one is filled. `how`: LOCK_EX, or with LOCK_NB.
+Result<host::Fd> lock_domains(const std::string& domains, int how = LOCK_EX) {
   TRY(make_folders(domains));
   const std::string path = domains + "/.lock";
   TRY_ASSIGN(host::Fd fd, host::Fd::open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  while (::flock(fd.get(), LOCK_EX) != 0) {
+  while (::flock(fd.get(), how) != 0) {
     if (errno != EINTR) return fail_errno(fmt::format("cannot lock '{}'", path));
   }
   return fd;
@@ -144,6 +145,15 @@ Result<> make_domain_folder(const std::string& domains, const std::string& name,
   }
   undo.release();
   return {};
+}
+
+void sweep_domains(const std::string& domains) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(domains, error)) {
+    if (!aside_name(entry.path().filename().string()) || folder_locked(entry.path().string())) continue;
+    if (auto held = lock_domains(domains, LOCK_EX | LOCK_NB)) sweep(domains);  // else whoever has it sweeps
+    return;
+  }
 }
 
 Result<> remove_domain_folder(const std::string& domains, const std::string& name) {

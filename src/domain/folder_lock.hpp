@@ -19,6 +19,8 @@ namespace nagaya::domain {
 /// Makes the folder `domains`/`name`: `fill` writes into one aside, which gets its name as the last step. A kill in between leaves no domain,
 /// and the name is free. Also sweeps away what killed commands have left aside. EEXIST: the name is taken.
 [[nodiscard]] Result<> make_domain_folder(const std::string& domains, const std::string& name, const std::function<Result<>(const std::string& folder)>& fill);
+/// Removes what killed commands have left aside, without waiting for anybody. Best effort: who may not, leaves it there.
+void sweep_domains(const std::string& domains);
 /// Takes the domain's name away first, in one step; then its files. For whoever holds its lock.
 [[nodiscard]] Result<> remove_domain_folder(const std::string& domains, const std::string& name);
 /// Gives a domain's folder another name; one that is there already is an error.

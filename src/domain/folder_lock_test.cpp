@@ -53,5 +53,18 @@ TEST_F(FolderTest, WhatWasLeftIsSweptAway) {
   EXPECT_FALSE(fs::exists(domains_ + "/.dead-00000001.removed"));
 }
 
+TEST_F(FolderTest, WhoeverLooksSweepsToo) {
+  fs::create_directories(domains_ + "/.dead.new/deep");
+  fs::create_directories(domains_ + "/.lives.new");
+  fs::create_directories(domains_ + "/.name");
+  const auto maker = lock_folder(domains_ + "/.lives.new");
+  ASSERT_TRUE(maker);
+  sweep_domains(domains_);
+  EXPECT_FALSE(fs::exists(domains_ + "/.dead.new"));
+  EXPECT_TRUE(fs::exists(domains_ + "/.lives.new"));
+  EXPECT_TRUE(fs::exists(domains_ + "/.name"));
+  sweep_domains(domains_ + "/none");
+}
+
 }  // namespace
 }  // namespace nagaya::domain
