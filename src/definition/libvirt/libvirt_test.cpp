@@ -206,6 +206,12 @@ TEST(Read, LeavesNothingOutOfALeastDomain) {
   EXPECT_EQ(imported(domain("")).document["networks"], Json({"none"}));
 }
 
+TEST(Read, TellsWhatIsRoundedAndWhoseDiskItIs) {
+  const std::string disk = "<disk type='file'><source file='/a'/><target dev='vdb'/><alias name='ua-nagaya-own-disk'/></disk>";
+  EXPECT_EQ(imported(domain("", disk)).document["hardware"]["disks"][0]["path"], "/a");
+  EXPECT_THAT(imported("<domain type='kvm'><name>m</name><memory>1000000</memory></domain>").left_out, ElementsAre("memory (rounded down to whole MiB)"));
+}
+
 TEST(Read, RefusesWhatWouldBeAnotherGuest) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"<domain type='kvm'><memory>524288</memory></domain>", "domain: it has no name"},
@@ -396,6 +402,24 @@ TEST(Write, UsualThingsComeBackAsUsual) {
     const Json document = settled(yaml);
     expect_back(document, {}, document);
   }
+}
+
+// libvirt gives addresses, and people edit.
+TEST(Write, WhatWasChangedSinceIsTakenOrTold) {
+  const auto out = write_domain(settled("kind: vm\nname: m\nimage: debian\nappend: quiet\n"), Boot{.kernel = "/k", .initrd = "/i", .append = "a", .disk = "/d"});
+  ASSERT_TRUE(out);
+  const auto edited = [&](std::string_view from, std::string_view to) {
+    std::string xml = out->xml;
+    const std::size_t at = xml.find(from);
+    EXPECT_NE(at, std::string::npos) << from << "\n" << xml;
+    return imported(xml.replace(at, from.size(), to));
+  };
+  EXPECT_EQ(edited("<interface type=\"user\">", "<interface type='user'><mac address='52:54:00:00:00:05'/>").document["networks"], Json({"user,mac=52:54:00:00:00:05"}));
+  EXPECT_THAT(edited("<cmdline>a quiet", "<cmdline>a single").left_out, ElementsAre("os/cmdline (what the metadata say of it is taken)"));
+  const Imported other = edited("ua-nagaya-own-disk", "ua-other");
+  EXPECT_EQ(other.document["hardware"]["disks"][0]["path"], "/d");
+  EXPECT_THAT(other.left_out, ElementsAre("os/kernel (the image's is started)", "os/initrd (the image's is started)", "os/cmdline (what the metadata say of it is taken)",
+                                          "devices/disk[vda]/target/@dev=vda (it is vdb; vda is the machine's own)"));
 }
 
 TEST(Write, TellsWhatHasNoPlace) {

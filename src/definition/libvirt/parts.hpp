@@ -15,7 +15,8 @@ inline constexpr const char* terminal_alias = "ua-nagaya-terminal";
 
 // From a domain.
 [[nodiscard]] Result<> read_resources(const Element& domain, Json& document);
-[[nodiscard]] Result<> read_disks(const Element& devices, Json& document);
+/// `ours`: we wrote the domain, and its own disk may stand in it.
+[[nodiscard]] Result<> read_disks(const Element& devices, bool ours, Json& document);
 [[nodiscard]] Result<> read_interfaces(const Element& devices, Json& document);
 [[nodiscard]] Result<> read_ports(const Element& devices, Json& document);
 [[nodiscard]] Result<> read_others(const Element& domain, const Element& devices, Json& document);

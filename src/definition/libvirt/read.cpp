@@ -75,16 +75,24 @@ Result<> read_type(const Element& domain, Json& document) {
   return {};
 }
 
+/// A domain that we wrote: beside the image's name may stand what libvirt starts it from. What somebody has changed since is not taken, and told.
+void read_own_boot(const Element& domain, const std::string& append) {
+  const Element os = domain.child("os");
+  const bool own = domain.node().child("devices").find_child([](pugi::xml_node disk) { return std::string_view(disk.child("alias").attribute("name").value()) == own_disk_alias; });
+  for (const char* name : {"kernel", "initrd"}) own ? os.child(name).harmless() : os.child(name).leave("the image's is started");
+  const Element cmdline = os.child("cmdline");
+  const std::string text = cmdline.whole_text();
+  if (cmdline && !(own ? text.ends_with(append) : text == append)) cmdline.leave("what the metadata say of it is taken");
+}
+
 Result<> read_os(const Element& domain, const std::string& image, Json& document) {
   const Element os = domain.child("os"), type = os.child("type");
   if (type && type.text() != "hvm") return type.bad(fmt::format("'{}' is not 'hvm'", proto::printable(type.text(), 64)));
   const std::string arch = type.attribute("arch");
   if (!arch.empty() && arch != "x86_64") return type.bad_attribute("arch", "machines here are x86_64");
   type.harmless("machine");
-  const bool ours = document.contains("image");
-  if (ours) {
-    // Written beside the image's name, for libvirt to start from.
-    os.harmless_children({"kernel", "initrd", "cmdline"});
+  if (document.contains("image")) {
+    read_own_boot(domain, document.value("append", ""));
     return {};
   }
   if (image.empty()) {
@@ -149,6 +157,7 @@ Result<Imported> read_domain(std::string_view text, const std::string& image) {
   Json document = {{"kind", "vm"}};
   TRY_ASSIGN(document["name"], name_of(domain));
   TRY(read_metadata(domain, document));
+  const bool ours = document.contains("image");
   TRY(read_type(domain, document));
   TRY(read_os(domain, image, document));
   if (const Element secret = domain.child("launchSecurity")) return secret.bad("memory is not encrypted here");
@@ -156,7 +165,7 @@ Result<Imported> read_domain(std::string_view text, const std::string& image) {
   TRY(read_resources(domain, document));
   read_behaviour(domain);
   const Element devices = domain.child("devices");
-  TRY(read_disks(devices, document));
+  TRY(read_disks(devices, ours, document));
   TRY(read_interfaces(devices, document));
   TRY(read_ports(devices, document));
   TRY(read_others(domain, devices, document));

@@ -124,10 +124,10 @@ Result<> read_disk(const Element& disk, std::size_t number, Json& list) {
 
 }  // namespace
 
-Result<> read_disks(const Element& devices, Json& document) {
+Result<> read_disks(const Element& devices, bool ours, Json& document) {
   Json list = Json::array();
   for (const Element& disk : devices.children("disk")) {
-    if (disk.child("alias").attribute("name") == own_disk_alias) {
+    if (ours && disk.child("alias").attribute("name") == own_disk_alias) {
       disk.harmless();
       continue;
     }

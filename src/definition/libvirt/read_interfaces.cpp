@@ -14,6 +14,7 @@ namespace {
 struct Card {
   std::string mac{};
   u64 mtu = 0, queues = 1, rate_in = 0, rate_out = 0;  ///< rates in bytes per second
+  bool operator==(const Card&) const = default;
 };
 
 /// Averages are kilobytes per second.
@@ -100,7 +101,8 @@ Result<> read_interface(const Element& interface, Json& document) {
     network = "user";
     interface.child("backend").harmless("type", {"default", "passt"});
     for (const Element& forward : interface.children("portForward")) TRY(read_forward(forward, document));
-    if (interface.child("alias").attribute("name") == usual_network_alias) return {};  // what it gets when none is named
+    // What it gets when none is named; libvirt may have given it an address since, which is to stay.
+    if (interface.child("alias").attribute("name") == usual_network_alias && card == Card{}) return {};
   } else if (type == "network") {
     TRY_ASSIGN(network, network_name(source, "network"));
     source.harmless("portid");
@@ -135,7 +137,7 @@ Result<> read_interfaces(const Element& devices, Json& document) {
   bool usual = false;
   for (const Element& interface : all) {
     TRY(read_interface(interface, document));
-    usual = usual || interface.child("alias").attribute("name") == usual_network_alias;
+    usual = usual || (interface.attribute("type") == "user" && interface.child("alias").attribute("name") == usual_network_alias);
   }
   if (!usual && !document.contains("networks")) document["networks"] = {"none"};
   return {};

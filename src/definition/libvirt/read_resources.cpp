@@ -26,6 +26,7 @@ Result<> read_memory(const Element& domain, Json& limits) {
   if (size < MiB) return memory.bad("it is less than 1 MiB");
   if (size > 1024 * GiB) return memory.bad("it is more than 1 TiB");
   memory.harmless("dumpCore");
+  if (size % MiB != 0) memory.leave("rounded down to whole MiB");
   limits["memory"] = size;
   if (const Element current = domain.child("currentMemory")) {
     TRY_ASSIGN(const u64 now, size_of(current));
