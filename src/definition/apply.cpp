@@ -60,7 +60,7 @@ Result<> change_domain(const DomainStore& store, const Json& document, const Pla
   if (need == Need::anew) {
     // What it needs is fetched before anything is gone.
     TRY(hands.image(document.at("image"), document.at("kind") == "vm"));
-    if (const auto left = store.find(document.at("name").get<std::string>()); left && domain::name_of(*left) == document.at("name")) TRY(store.remove(*left));
+    if (const auto left = store.find(document.at("name").get<std::string>()); left && domain::name_of(*left) == document.at("name").get<std::string>()) TRY(store.remove(*left));
     TRY(create_domain(store, document, hands));
   } else if (const auto* container = std::get_if<Container>(&now)) {
     TRY(change_container(store, *container, document));
