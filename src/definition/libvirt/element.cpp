@@ -101,7 +101,7 @@ std::string Element::attribute(const char* name) const {
   return found.value();
 }
 
-std::vector<Element> Element::children(std::initializer_list<std::string_view> names) const {
+std::vector<Element> Element::children_of(std::initializer_list<std::string_view> names) const {
   std::vector<Element> out;
   for (const pugi::xml_node one : node_.children()) {
     if (std::ranges::find(names, std::string_view(one.name())) != names.end()) out.emplace_back(one, *ledger_);

@@ -49,8 +49,8 @@ class Element {
   [[nodiscard]] bool has(const char* name) const { return static_cast<bool>(node_.attribute(name)); }
   /// The first of that name.
   [[nodiscard]] Element child(const char* name) const { return {node_.child(name), *ledger_}; }
-  [[nodiscard]] std::vector<Element> children(const char* name) const { return children({name}); }
-  [[nodiscard]] std::vector<Element> children(std::initializer_list<std::string_view> names) const;  ///< in the order of the document
+  [[nodiscard]] std::vector<Element> children(const char* name) const { return children_of({name}); }
+  [[nodiscard]] std::vector<Element> children_of(std::initializer_list<std::string_view> names) const;  ///< in the order of the document
   [[nodiscard]] std::vector<Element> children() const;
   [[nodiscard]] std::string whole_text() const;  ///< as it stands
   [[nodiscard]] std::string text() const;        ///< without the blanks around it

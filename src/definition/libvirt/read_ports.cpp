@@ -94,7 +94,7 @@ Result<> read_ports(const Element& devices, Json& document) {
   Json hardware = Json::object();
   std::vector<Element> serials = devices.children("serial");
   const bool has_serial = !serials.empty();
-  for (const Element& port : devices.children({"console", "channel"})) {
+  for (const Element& port : devices.children_of({"console", "channel"})) {
     const bool console = port.name() == "console";
     const std::string target = port.child("target").attribute("type");
     if (target == "virtio") {
