@@ -143,8 +143,6 @@ std::vector<OptionSpec> container_options() {
   std::vector<OptionSpec> out = {
       {"--init", "", "boot the image's own init: a whole system"},
       {"--no-reaper", "", "the program itself is process 1; usually a small init of ours starts it and takes the ends of orphans"},
-      {"--restart", "POLICY", "start it again when it ends: no, on-failure[:N], always, unless-stopped", Completes::words,
-       {"no", "on-failure", "always", "unless-stopped"}, false},
       {"--env-file", "FILE", "lines NAME=VALUE for its environment", Completes::file, {}, true, true},
       {"--label", "NAME=VALUE", "a note to the container", Completes::nothing, {}, true, true},
       {"--cidfile", "FILE", "write the container's id to FILE, which must not be there", Completes::file},

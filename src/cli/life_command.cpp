@@ -15,6 +15,7 @@
 #include "cli/sizes.hpp"
 #include "domain/container_control.hpp"
 #include "domain/machine_control.hpp"
+#include "domain/machine_policy.hpp"
 #include "domain/machine_update.hpp"
 #include "host/terminal.hpp"
 
@@ -63,19 +64,23 @@ Result<int> start_one(const DomainStore& store, const Domain& one, bool attach, 
   return at_console(container, {.input = container.definition.interactive, .terminal = container.definition.terminal, .start = true});
 }
 
-/// Starts what shall run whenever the host does: containers marked so, or always started again. All are tried.
+/// Starts what shall run whenever the host does: what is marked so, or always started again. All are tried.
 Result<int> start_marked(const DomainStore& store) {
   using When = domain::RestartPolicy::When;
   TRY_ASSIGN(const auto all, store.list());
   int code = 0;
   for (const Domain& one : all) {
-    const auto* container = std::get_if<Container>(&one);
-    if (container == nullptr || store.running(one)) continue;
-    const domain::ContainerDefinition& d = container->definition;
-    const bool again = d.restart.when == When::always || (d.restart.when == When::unless_stopped && !store.containers().status(*container).stopped);
-    if (!d.autostart && !again) continue;
+    if (store.running(one)) continue;
+    if (const auto* machine = std::get_if<Machine>(&one)) {
+      if (!domain::MachinePolicy::read(*machine).with_host(*machine)) continue;
+    } else {
+      const auto& container = std::get<Container>(one);
+      const domain::ContainerDefinition& d = container.definition;
+      const bool again = d.restart.when == When::always || (d.restart.when == When::unless_stopped && !store.containers().status(container).stopped);
+      if (!d.autostart && !again) continue;
+    }
     if (auto started = start_one(store, one, false, true)) {
-      fmt::print("{}\n", d.name);
+      fmt::print("{}\n", domain::name_of(one));
     } else {
       complain(started.error());
       code = 125;
@@ -119,7 +124,7 @@ CommandSpec start_command() {
                       {"-a,--attach", "", "with its console on this terminal"},
                       {"--fresh", "", "a saved container from its beginning: what was saved is forgotten"},
                       {"-q,--quiet", "", "no messages about engine and outcome"},
-                      {"--autostart", "", "all containers that are marked so, or restarted always, and do not run"},
+                      {"--autostart", "", "all that are marked so, or restarted always, and do not run"},
                       names_argument()},
           .run = run_start};
 }
@@ -261,8 +266,11 @@ CommandSpec rename_command() {
 
 // Memory and processors are the guest's, the other limits those of the machine's process: as 'nagaya run' takes them.
 Result<> update_machine(const domain::MachineStore& store, const Machine& machine, const Parsed& options) {
-  if (options.has("restart")) return not_for_machines(machine, "update --restart");
   domain::MachineSpec wanted = machine.spec;
+  domain::MachinePolicy policy = domain::MachinePolicy::read(machine);
+  if (options.has("restart")) {
+    TRY_ASSIGN(policy.restart, domain::RestartPolicy::parse(options.last("restart")));
+  }
   if (options.has("memory")) {
     TRY_ASSIGN(wanted.memory, parse_size(options.last("memory")));
   }
@@ -272,13 +280,14 @@ Result<> update_machine(const domain::MachineStore& store, const Machine& machin
     wanted.limits.cpu_thousandths = thousandths % 1000 == 0 ? 0 : thousandths;
   }
   TRY(other_limits_from_options(options, wanted.limits));
-  return domain::update_machine(store, machine, wanted);
+  if (wanted != machine.spec) TRY(domain::update_machine(store, machine, wanted));
+  return options.has("restart") ? policy.write(machine) : Result<>();
 }
 
 CommandSpec update_command() {
   std::vector<OptionSpec> all = {{"-m,--memory", "SIZE", "limit of its memory; of a machine that runs at most what it was started with"},
                                  {"-c,--cpus", "N", "how much CPU time it gets, such as 1.5; of a machine that runs at most the processors it was started with"},
-                                 {"--restart", "POLICY", "whether it is started again: no, on-failure[:N], always, unless-stopped; from its next start on"}};
+                                 {"--restart", "POLICY", "whether it is started again: no, on-failure[:N], always, unless-stopped; of a container from its next start on"}};
   for (OptionSpec& option : limit_options()) all.push_back(std::move(option));
   all.push_back(names_argument());
   return {.name = "update",

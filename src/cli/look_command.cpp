@@ -20,6 +20,7 @@
 #include "domain/container_log.hpp"
 #include "domain/machine_console.hpp"
 #include "domain/machine_control.hpp"
+#include "domain/machine_policy.hpp"
 #include "domain/machine_stats.hpp"
 #include "host/process_stat.hpp"
 #include "host/signal.hpp"
@@ -144,7 +145,10 @@ Result<int> run_inspect(const Parsed& options) {
   const DomainStore store;
   TRY_ASSIGN(const Domain one, one_domain(store, options, "inspect"));
   if (const auto* machine = std::get_if<Machine>(&one)) {
-    print(machine->spec.to_json());
+    auto out = nlohmann::ordered_json::parse(machine->spec.to_json(), nullptr, false);
+    const domain::MachinePolicy policy = domain::MachinePolicy::read(*machine);
+    if (policy != domain::MachinePolicy{}) out.update({{"restart", policy.restart.text()}, {"autostart", policy.autostart}});
+    print(proto::print(out, 2) + "\n");
     return 0;
   }
   // Both are texts of our own: what was chosen, and what is.

@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <optional>
+#include <thread>
 
 #include "base/scope.hpp"
 #include "cli/launch.hpp"
@@ -18,6 +20,7 @@
 #include "domain/machine_control.hpp"
 #include "domain/machine_group.hpp"
 #include "domain/machine_make.hpp"
+#include "domain/machine_policy.hpp"
 #include "image/store.hpp"
 #include "proto/init_config.hpp"
 
@@ -36,11 +39,6 @@ void forget_runtime(const Machine& machine) {
   std::filesystem::remove_all(machine.places.runtime, ignored);
 }
 
-Result<> write_pid(const Machine& machine) {
-  const std::string text = fmt::format("{}\n", ::getpid());
-  return host::replace_file(machine.places.pid(), {reinterpret_cast<const u8*>(text.data()), text.size()});
-}
-
 /// The exit code of an OCI image's program, as the guest told it; 125 when it did not.
 int program_code(const Machine& machine) {
   auto bytes = host::read_file(machine.places.status(), 64 * KiB);
@@ -51,19 +49,17 @@ int program_code(const Machine& machine) {
   return status->code;
 }
 
-/// From lock to end: what the foreground and the monitor do alike.
-Result<int> live(const MachineStore& store, const Machine& machine, const StartOptions& options, bool console_here) {
-  TRY_ASSIGN(host::Fd lock, store.lock(machine));
-  ScopeExit clean([&] { forget_runtime(machine); });
-  domain::remove_left_group(machine);
-  ::unlink(machine.places.ended().c_str());
-  TRY(write_pid(machine));
-  TRY_ASSIGN(const auto images, image::Store::open());
-  TRY_ASSIGN(const auto image, images.find(machine.spec.image));
+struct Run {
+  int code = 0;
+  LaunchEnd end{};
+};
+
+/// From its configuration to its end, once.
+Result<Run> run_once(const Machine& machine, const image::Image& image, const StartOptions& options, const host::Fd& lock, bool console_here, bool first) {
   TRY_ASSIGN(proto::VmConfig config, domain::vm_config(machine, image));
   domain::ConsoleEnds console;
   if (!console_here && std::ranges::any_of(config.serial, [](const auto& port) { return port.type == proto::CharConfig::Type::stdio; })) {
-    TRY_ASSIGN(console, domain::make_console_ends(machine, true));
+    TRY_ASSIGN(console, domain::make_console_ends(machine, first));
   }
   TRY_ASSIGN(const MachineNetworks networks,
              join_networks(machine.spec.networks, machine.spec.publish, true, machine.spec.name, lock_fd + 1, config));
@@ -73,22 +69,67 @@ Result<int> live(const MachineStore& store, const Machine& machine, const StartO
     if (!made) return std::unexpected(std::move(made.error()));
     group.emplace(std::move(*made));
   }
-  LaunchOptions launch{.quiet = options.quiet, .fds = {{lock.get(), lock_fd}}, .in_child = [&] { return group->join(); }};
+  Run out;
+  LaunchOptions launch{.quiet = options.quiet, .fds = {{lock.get(), lock_fd}}, .in_child = [&] { return group->join(); }, .end = &out.end};
   if (console.input) launch.fds.insert(launch.fds.end(), {{console.input.get(), STDIN_FILENO}, {console.output.get(), STDOUT_FILENO}});
   launch.fds.insert(launch.fds.end(), networks.fds.begin(), networks.fds.end());
-  LaunchEnd end;
-  launch.end = &end;
-  auto code = run_machine(config, launch);
-  group.reset();
-  if (code && !console_here && end.outcome && end.outcome->outcome == proto::Outcome::killed) {
-    code = 128 + SIGKILL;  // ended by force, as a container is; at a terminal whoever left it knows
-  } else if (image.kind == image::Kind::oci && code && *code == 0) {
-    code = program_code(machine);
+  TRY_ASSIGN(out.code, run_machine(config, launch));
+  if (!console_here && out.end.outcome && out.end.outcome->outcome == proto::Outcome::killed) {
+    out.code = 128 + SIGKILL;  // ended by force, as a container is; at a terminal whoever left it knows
+  } else if (image.kind == image::Kind::oci && out.code == 0) {
+    out.code = program_code(machine);
   }
-  if (code) {
-    const std::string text = fmt::format("{}\n", *code);
-    (void)host::replace_file(machine.places.ended(), {reinterpret_cast<const u8*>(text.data()), text.size()});
+  return out;
+}
+
+/// Whether its policy starts it again. What somebody ended, saved or never had a machine is not.
+bool again(const Machine& machine, const Run& run, unsigned restarts, bool console_here) {
+  using proto::Outcome;
+  if (run.end.signal != 0 || domain::was_stopped(machine)) return false;
+  if (const auto& told = run.end.outcome) {
+    if (told->outcome == Outcome::saved || told->outcome == Outcome::failed || (console_here && told->outcome == Outcome::killed)) return false;
   }
+  return domain::MachinePolicy::read(machine).again(run.code, restarts);
+}
+
+Result<> write_number(const std::string& path, unsigned number) {
+  const std::string text = fmt::format("{}\n", number);
+  return host::replace_file(path, {reinterpret_cast<const u8*>(text.data()), text.size()});
+}
+
+/// Runs it until nothing starts it again; the last exit code. Pauses between starts grow, as with containers.
+Result<int> run_by_policy(Machine machine, const MachineStore& store, const StartOptions& options, const host::Fd& lock, bool console_here) {
+  using Clock = std::chrono::steady_clock;
+  using std::chrono::milliseconds;
+  constexpr milliseconds first_pause(100), longest_pause(60'000), look(50);
+  constexpr auto settled = std::chrono::seconds(10);
+  TRY_ASSIGN(const auto images, image::Store::open());
+  milliseconds pause = first_pause;
+  for (unsigned restarts = 0;;) {
+    TRY_ASSIGN(const auto image, images.find(machine.spec.image));
+    const auto began = Clock::now();
+    TRY_ASSIGN(const Run run, run_once(machine, image, options, lock, console_here, restarts == 0));
+    if (!again(machine, run, restarts, console_here)) return run.code;
+    pause = Clock::now() - began > settled ? first_pause : std::min(pause * 2, longest_pause);
+    TRY(write_number(machine.places.restarts(), ++restarts));
+    for (const auto end = Clock::now() + pause; Clock::now() < end; std::this_thread::sleep_for(look)) {
+      if (domain::was_stopped(machine)) return run.code;
+    }
+    // Its limits may be others by now.
+    TRY_ASSIGN(machine, store.find(machine.spec.name));
+  }
+}
+
+/// From lock to end: what the foreground and the monitor do alike.
+Result<int> live(const MachineStore& store, const Machine& machine, const StartOptions& options, bool console_here) {
+  TRY_ASSIGN(host::Fd lock, store.lock(machine));
+  ScopeExit clean([&] { forget_runtime(machine); });
+  domain::remove_left_group(machine);
+  domain::forget_stopped(machine);
+  ::unlink(machine.places.ended().c_str());
+  TRY(write_number(machine.places.pid(), static_cast<unsigned>(::getpid())));
+  auto code = run_by_policy(machine, store, options, lock, console_here);
+  if (code) (void)write_number(machine.places.ended(), static_cast<unsigned>(*code));
   if (options.remove_after) {
     clean.release();
     TRY(store.remove(machine, std::move(lock)));

@@ -13,6 +13,7 @@
 #include "cli/sizes.hpp"
 #include "domain/machine_control.hpp"
 #include "domain/machine_make.hpp"
+#include "domain/machine_policy.hpp"
 #include "host/fd.hpp"
 
 namespace nagaya::cli {
@@ -67,6 +68,8 @@ std::vector<OptionSpec> image_run_options() {
       {"--container", "", "as a container: a group of processes of this host's kernel"},
       {"-d,--detach", "", "run in the background; print the name"},
       {"--rm", "", "remove it when it has ended"},
+      {"--restart", "POLICY", "start it again when it ends: no, on-failure[:N], always, unless-stopped", Completes::words,
+       {"no", "on-failure", "always", "unless-stopped"}, false},
       {"-h,--hostname", "NAME", "the guest's host name (default: its name)"},
       {"-v,--volume", "HOST:GUEST[:ro]", "show a folder of this host in the guest; of a container also NAME:GUEST, a volume kept under that name", Completes::file, {}, true, true},
       {"-i,--interactive", "", "give the command our standard input"},
@@ -134,7 +137,17 @@ Result<int> run_image(const Parsed& options, const proto::VmConfig& config) {
   }
   const domain::MachineStore store;
   const bool remove_after = options.has("rm");
-  TRY_ASSIGN(const domain::Machine machine, domain::make_machine(store, image, std::move(spec)));
+  domain::MachinePolicy policy;
+  if (options.has("restart")) {
+    TRY_ASSIGN(policy.restart, domain::RestartPolicy::parse(options.last("restart")));
+  }
+  if (policy != domain::MachinePolicy{}) {
+    if (remove_after) return fail("--rm and --restart", "what is removed when it ends cannot be started again", "leave one of them out");
+    if (image.kind == image::Kind::disk && !spec.command.empty()) return fail("--restart", "a whole system that runs one command ends with it", "leave it or the command out");
+  }
+  TRY_ASSIGN(const domain::Machine machine, domain::make_machine(store, image, std::move(spec), [&](const domain::Machine& made) {
+               return policy == domain::MachinePolicy{} ? Result<>() : policy.write(made);
+             }));
   ScopeExit undo([&] { (void)store.remove(machine); });
   if (image.kind == image::Kind::disk && !machine.spec.command.empty()) {
     TRY_ASSIGN(const int code, run_inside(store, machine, options));

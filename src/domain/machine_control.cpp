@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "domain/machine_policy.hpp"
 #include "host/new_file.hpp"
 #include "host/passing.hpp"
 
@@ -106,26 +107,43 @@ int machine_exit_code(const Machine& machine) {
 }
 
 Result<> signal_machine(const MachineStore& store, const Machine& machine, int signal) {
+  using Verb = proto::VmCommand::Verb;
   const std::string what = fmt::format("machine '{}'", machine.spec.name);
   if (!store.running(machine)) return std::unexpected(Error{what, "it does not run", fmt::format("'nagaya start {}' starts it", machine.spec.name), EBUSY});
-  if (signal == SIGKILL) return stop_machine(store, machine, 0);
+  if (signal == SIGKILL) {
+    TRY(command_machine(machine, {.verb = Verb::quit}));
+    // One with a policy may be started again at once.
+    if (MachinePolicy::read(machine).restart.when != RestartPolicy::When::no) return {};
+    return ended_within(store, machine, std::chrono::seconds(10)) ? Result<>() : fail(what, "its process does not end");
+  }
   if (signal == SIGTERM || signal == SIGINT) {
-    TRY(command_machine(machine, {.verb = proto::VmCommand::Verb::powerdown}));
+    TRY(command_machine(machine, {.verb = Verb::powerdown}));
     return {};
   }
   return std::unexpected(Error{fmt::format("signal {} to {}", signal, what), "a machine knows KILL (its end at once), TERM and INT (its power button)",
                                fmt::format("'nagaya exec {} kill' sends signals to processes in it", machine.spec.name), EOPNOTSUPP});
 }
 
+Result<> ask_machine_to_stop(const MachineStore& store, const Machine& machine) {
+  constexpr auto patience = std::chrono::seconds(5);
+  TRY(mark_stopped(machine));
+  for (const auto end = Clock::now() + patience;;) {
+    auto asked = command_machine(machine, {.verb = proto::VmCommand::Verb::powerdown});
+    if (asked || !store.running(machine)) return {};
+    if (Clock::now() >= end) return std::unexpected(std::move(asked.error()));
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+}
+
 Result<> stop_machine(const MachineStore& store, const Machine& machine, unsigned seconds) {
-  using Verb = proto::VmCommand::Verb;
   if (!store.running(machine)) return fail(fmt::format("machine '{}'", machine.spec.name), "it does not run");
+  TRY(mark_stopped(machine));
   if (seconds > 0) {
-    TRY(command_machine(machine, {.verb = Verb::powerdown}));
+    TRY(ask_machine_to_stop(store, machine));
     if (ended_within(store, machine, std::chrono::seconds(seconds))) return {};
   }
   // The socket may go away under us, which is what we want.
-  (void)command_machine(machine, {.verb = Verb::quit});
+  (void)command_machine(machine, {.verb = proto::VmCommand::Verb::quit});
   if (ended_within(store, machine, std::chrono::seconds(10))) return {};
   return fail(fmt::format("machine '{}'", machine.spec.name), "its process does not end");
 }

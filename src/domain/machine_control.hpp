@@ -27,6 +27,9 @@ void remove_sockets(const proto::VmConfig& config);
 /// machine (EOPNOTSUPP); EBUSY: it does not run.
 [[nodiscard]] Result<> signal_machine(const MachineStore& store, const Machine& machine, int signal);
 
+/// Presses the power button, also of one that is just starting; no policy starts it again.
+[[nodiscard]] Result<> ask_machine_to_stop(const MachineStore& store, const Machine& machine);
+
 /// Presses the power button, waits up to `seconds`, then ends the machine's process. Returns when it has ended.
 [[nodiscard]] Result<> stop_machine(const MachineStore& store, const Machine& machine, unsigned seconds);
 

@@ -28,6 +28,9 @@ struct MachinePlaces {
   [[nodiscard]] std::string group() const { return folder + "/cgroup"; }  ///< where the cgroup of its process is, while there is one
   [[nodiscard]] std::string group_limit() const { return runtime + "/memory_limit"; }  ///< of that cgroup when it was made, in bytes
   [[nodiscard]] std::string ended() const { return folder + "/exit_code"; }  ///< how it ended last; none: it runs, never ran, or was killed
+  [[nodiscard]] std::string policy() const { return folder + "/policy.json"; }  ///< machine_policy.hpp
+  [[nodiscard]] std::string stopped() const { return folder + "/stopped"; }      ///< there: somebody ended it
+  [[nodiscard]] std::string restarts() const { return runtime + "/restarts"; }   ///< how often it was started again
   [[nodiscard]] std::string pid() const { return runtime + "/pid"; }
 };
 

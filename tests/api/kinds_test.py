@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a container and a virtual machine do alike beside the verbs of verbs_test.py: consoles, signals, limits that change while they run.
+"""What a container and a virtual machine do alike beside the verbs of verbs_test.py: consoles, signals, restart policies, limits that change
+while they run.
 By the command line, by the API and by the command line over the API.
 Usage: kinds_test.py NAGAYA GUESTS STATE [PART…]
 As verbs_test.py; PARTs are names of functions."""
@@ -162,6 +163,82 @@ def signals(host, check):
         print(f"signals to a {kind}: done", flush=True)
 
 
+def restarts(host, check):
+    """Restart policies of both kinds: on crash, end by itself, kill and stop; changed while it runs; and with the host."""
+    remote = ("--host", "unix://" + host.socket)
+
+    def begun(name):
+        return host.say("logs", name).stdout.count("begun")
+
+    def until(what, told):
+        deadline = time.monotonic() + 90
+        while not what() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        check(what(), told)
+
+    def state(name):
+        return host.call("GET", f"/domains/{name}")[1]["state"]
+
+    for kind in ("container", "vm"):
+        names = {what: f"verbs-p-{what}-{kind}-{os.getpid()}" for what in ("failing", "ending", "always", "unless", "plain")}
+        scripts = {"failing": "echo begun; exit 3", "ending": "echo begun; exit 0"}
+
+        def make(where, what, *options):
+            done = host.say(*where, "run", "-d", *(("--container",) if kind == "container" else ("-m", "128M", "-q")), "--name", names[what], "--network", "none",
+                            "-u", "root", *options, "--entrypoint", "/bin/sh", host.image, "-c", scripts.get(what, "trap 'exit 0' TERM; echo begun; while :; do sleep 0.2; done"))
+            check(done.returncode == 0, f"run {what}: {done.stderr}")
+
+        make((), "failing", "--restart", "on-failure:2")
+        make(remote, "ending", "--restart", "on-failure")
+        for what, code in (("failing", 3), ("ending", 0)):
+            until(lambda: state(names[what]) == "stopped", f"{kind} {what} has ended")
+            check(host.call("GET", f"/domains/{names[what]}")[1]["exitCode"] == code, f"exit code of {kind} {what}")
+        check(begun(names["failing"]) == 3, f"a {kind} is started twice more: {begun(names['failing'])}")
+        check(begun(names["ending"]) == 1, f"a {kind} that ends well is not started again: {begun(names['ending'])}")
+        shown = host.call("GET", f"/domains/{names['failing']}")[1]
+        check(shown.get("restart") == {"policy": "on-failure", "retries": 2}, f"the policy is shown: {shown.get('restart')}")
+
+        make(remote, "always", "--restart", "always")
+        make((), "unless", "--restart", "unless-stopped")
+        make((), "plain")
+        for what in ("always", "unless", "plain"):
+            host.ready(names[what])
+        # By force, and by its own end.
+        for what, signal_name in (("always", "KILL"), ("unless", "TERM")):
+            check(host.say("kill", "-s", signal_name, names[what]).returncode == 0, "kill")
+            until(lambda: begun(names[what]) == 2, f"a {kind} is started again after {signal_name}")
+            host.ready(names[what])
+        check(host.call("GET", f"/domains/{names['always']}")[1]["restarts"] == 1, "how often")
+        for where, what in (((), "unless"), (remote, "always")):
+            check(host.say(*where, "stop", "-t", "5", names[what]).returncode == 0 and state(names[what]) == "stopped", f"a {kind} that was stopped stays so")
+        started = host.say("start", "--autostart").stdout.split()
+        check(started.count(names["always"]) == 1 and names["unless"] not in started and names["plain"] not in started, f"with the host: {started}")
+        host.ready(names["always"])
+        check(host.say("start", "-d", "-q", names["unless"]).returncode == 0, "start")
+        host.ready(names["unless"])
+        # All processes gone at once, as when the power fails.
+        for what in ("always", "unless", "plain"):
+            place = f"{host.folder.name}/run/{'vm' if kind == 'vm' else 'ct'}/{names[what]}"
+            host.end_at_once(names[what], kind, place)
+            until(lambda: state(names[what]) != "running", f"{what} is gone")
+        started = host.say("start", "--autostart").stdout.split()
+        check({names["always"], names["unless"]} <= set(started) and names["plain"] not in started, f"with the host: {started}")
+        host.ready(names["always"])
+        for where, what in (((), "always"), (remote, "unless")):
+            check(host.say(*where, "update", "--restart", "no", names[what]).returncode == 0, "update --restart")
+        if kind == "vm":  # a container's policy changes with its next start
+            check(host.say("kill", names["always"]).returncode == 0, "kill")
+            until(lambda: state(names["always"]) == "stopped", "it stays away")
+        check(host.call("PATCH", f"/domains/{names['plain']}", {"autostart": True})[0] == 200, "autostart")
+        for what in ("always", "unless"):
+            host.say("stop", "-t", "0", names[what])
+        check(names["plain"] in host.say("start", "--autostart").stdout.split(), "what is marked starts with the host")
+        check(host.say("rm", "-f", *names.values()).returncode == 0, "removed")
+        print(f"restart policies of a {kind}: done", flush=True)
+    done = host.say("run", "-d", "--rm", "--restart", "always", "-m", "128M", host.image)
+    check(done.returncode == 125 and "--rm and --restart" in done.stderr, f"refused: {done.stderr}")
+
+
 def runs_on_server(host, check):
     """run over a server: in the foreground with output and exit code, and gone afterwards."""
     remote = ("--host", "unix://" + host.socket)
@@ -179,7 +256,7 @@ def runs_on_server(host, check):
         print(f"run of {kind} on a server: done", flush=True)
 
 
-PARTS = [consoles, signals, live_limits, runs_on_server]
+PARTS = [consoles, signals, restarts, live_limits, runs_on_server]
 
 
 def main():

@@ -33,6 +33,8 @@ Json container_summary(const domain::ContainerStore& store, const domain::Contai
   if (state == "running" && domain::container_paused(container)) state = "paused";
   Json out = {{"name", d.name}, {"id", d.id}, {"kind", "container"}, {"state", state}, {"image", d.image_name}, {"project", definition::project_of(d)},
               {"created", d.created}, {"restarts", status.restarts}};
+  if (Json restart = definition::restart_json(d.restart); !restart.is_null()) out["restart"] = std::move(restart);
+  if (d.autostart) out["autostart"] = true;
   if (status.phase == Phase::running && !status.health.empty()) out["health"] = status.health;
   if (!status.started.empty()) out["started"] = status.started;
   if (!status.finished.empty() && status.phase != Phase::running) {

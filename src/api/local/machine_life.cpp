@@ -4,9 +4,11 @@
 
 #include "api/local/life.hpp"
 #include "api/local/machine_view.hpp"
+#include "definition/container.hpp"
 #include "domain/container_control.hpp"
 #include "domain/machine_control.hpp"
 #include "domain/machine_make.hpp"
+#include "domain/machine_policy.hpp"
 #include "domain/machine_update.hpp"
 
 namespace nagaya::api {
@@ -14,29 +16,43 @@ namespace {
 
 using domain::Machine;
 using domain::MachineStore;
-using VmVerb = proto::VmCommand::Verb;
 constexpr unsigned usual_stop_seconds = 60;
 
 Result<> stop(const MachineStore& store, const Machine& machine, const Json& action, Task& task) {
-  const auto ask = [&]() -> Result<> {
-    TRY(domain::command_machine(machine, {.verb = VmVerb::powerdown}));
-    return {};
-  };
-  TRY(end_slowly([&] { return store.running(machine); }, ask, action.value("timeout", usual_stop_seconds), task));
+  TRY(domain::mark_stopped(machine));
+  TRY(end_slowly([&] { return store.running(machine); }, [&] { return domain::ask_machine_to_stop(store, machine); }, action.value("timeout", usual_stop_seconds), task));
   return store.running(machine) ? domain::stop_machine(store, machine, 0) : Result<>();
+}
+
+// "restart" and "autostart" of a definition or an update.
+Result<> keep_policy(const Machine& machine, const Json& said) {
+  domain::MachinePolicy policy = domain::MachinePolicy::read(machine);
+  if (said.contains("restart")) {
+    TRY_ASSIGN(policy.restart, definition::restart_of(said["restart"]));
+  }
+  policy.autostart = said.value("autostart", policy.autostart);
+  return policy.write(machine);
 }
 
 }  // namespace
 
 Result<> create_machine(const MachineStore& store, const Json& document, const image::Image& image, Task& task) {
   task.progress(0.9, "making its disk");
-  auto made = definition::create_machine(store, document, image);
+  // The policy is kept beside the definition.
+  Json rest = document;
+  rest.erase("restart");
+  rest.erase("autostart");
+  auto made = definition::create_machine(store, rest, image);
   if (!made && made.error().code == 0) made.error().code = EINVAL;
-  return made;
+  if (!made || (!document.contains("restart") && !document.contains("autostart"))) return made;
+  TRY_ASSIGN(const Machine machine, store.find(document.at("name").get<std::string>()));
+  auto kept = keep_policy(machine, document);
+  if (!kept) (void)store.remove(machine);
+  return kept;
 }
 
 Result<> update_machine(const MachineStore& store, const Machine& machine, const Json& update) {
-  if (update.contains("restart") || update.contains("autostart")) return of_code(EOPNOTSUPP, "restart, autostart", "a virtual machine has none");
+  if (update.contains("restart") || update.contains("autostart")) TRY(keep_policy(machine, update));
   definition::MachineNotes notes = definition::MachineNotes::read(machine);
   if (update.contains("limits")) {
     domain::MachineSpec wanted = machine.spec;

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 
 #include "api/text.hpp"
+#include "definition/container.hpp"
 #include "domain/machine_control.hpp"
+#include "domain/machine_policy.hpp"
 #include "domain/machine_stats.hpp"
 #include "net/port_spec.hpp"
 
@@ -25,16 +28,21 @@ Json machine_summary(const domain::MachineStore& store, const domain::Machine& m
     }
   }
   if (!ports.empty()) out["ports"] = ports;
+  const domain::MachinePolicy policy = domain::MachinePolicy::read(machine);
+  if (Json restart = definition::restart_json(policy.restart); !restart.is_null()) out["restart"] = std::move(restart);
+  if (policy.autostart) out["autostart"] = true;
   struct stat when {};
   if (!store.running(machine)) {
     if (::stat(machine.places.console_log().c_str(), &when) == 0) {
       out["finished"] = time_text(when.st_mtime);
+      out["exitCode"] = domain::machine_exit_code(machine);
     } else {
       out["state"] = "created";
     }
     return out;
   }
   out["state"] = "running";
+  if (const auto text = host::read_file(machine.places.restarts(), 64)) out["restarts"] = std::atoi(std::string(text->begin(), text->end()).c_str());
   if (::stat(machine.places.pid().c_str(), &when) == 0) out["started"] = time_text(when.st_mtime);
   // One that does not answer runs all the same; a list must not wait for it.
   if (const auto answer = domain::command_machine(machine, {}, 200)) {
