@@ -68,6 +68,7 @@ Result<int> run_remote(const RemoteOptions& options, std::span<const std::string
   std::vector<CommandSpec> commands = remote_commands(client);
   for (CommandSpec& command : remote_making_commands(client)) commands.push_back(std::move(command));
   for (CommandSpec& command : remote_definition_commands(client)) commands.push_back(std::move(command));
+  for (CommandSpec& command : remote_object_commands(client)) commands.push_back(std::move(command));
   commands.push_back(token_command_of(client));
   for (const CommandSpec& command : commands) {
     if (command.name != name) continue;

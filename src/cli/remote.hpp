@@ -34,6 +34,8 @@ void tell_progress(const std::string& text);
 [[nodiscard]] std::vector<CommandSpec> remote_commands(const api::Client& client);
 /// run, update, rename, top, port.
 [[nodiscard]] std::vector<CommandSpec> remote_making_commands(const api::Client& client);
+/// network, rmi.
+[[nodiscard]] std::vector<CommandSpec> remote_object_commands(const api::Client& client);
 /// A console or program with this process's streams; a terminal is raw meanwhile, and its size goes along.
 [[nodiscard]] Result<int> attach_remote(const api::Client& client, const std::string& path, bool terminal, bool input, bool detach_key);
 /// apply, delete, export.

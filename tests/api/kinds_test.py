@@ -256,7 +256,25 @@ def runs_on_server(host, check):
         print(f"run of {kind} on a server: done", flush=True)
 
 
-PARTS = [consoles, signals, restarts, live_limits, runs_on_server]
+def objects(host, check):
+    """Networks and images here and on the server, by the same words."""
+    for where in ((), ("--host", "unix://" + host.socket)):
+        name = f"verbs-net-{os.getpid()}"
+        steps = [(("network", "create", name, "--mtu", "1400", "--no-ip6"), 0), (("network", "create", name), 125), (("network", "inspect", name), 0),
+                 (("network", "ls"), 0), (("network", "ls", "-q"), 0), (("network", "rm", name), 0), (("network", "rm", name), 125), (("network", "inspect", name), 125),
+                 (("network", "rm", "user"), 125), (("network", "create", name, "--mtu", "x"), 125), (("network", "create", "a/b"), 125), (("network", "create"), 125),
+                 (("network",), 125), (("rmi", "verbs-no-image"), 125), (("rmi",), 125)]
+        for words, code in steps:
+            done = host.say(*where, *words)
+            check(done.returncode == code, f"{where} {words}: {done.returncode} {done.stderr}")
+            if words[:2] in (("network", "inspect"), ("network", "ls")) and code == 0:
+                check(name in done.stdout, f"{where} {words}: {done.stdout}")
+            if words[:2] == ("network", "inspect") and code == 0:
+                check(json.loads(done.stdout)[0]["mtu"] == 1400, f"{done.stdout}")
+    print("networks and images: done", flush=True)
+
+
+PARTS = [objects, consoles, signals, restarts, live_limits, runs_on_server]
 
 
 def main():
