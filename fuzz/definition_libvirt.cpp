@@ -13,7 +13,7 @@ std::optional<definition::Json> settled(const definition::Json& document) {
   const auto made = definition::machine_spec_of(document, "image");
   if (!made) return {};
   const definition::MachineNotes notes{.project = document.value("project", "default"), .labels = document.value("labels", definition::Json::object())};
-  return definition::machine_document(*made, notes);
+  return definition::machine_document(*made, notes, {});
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     } else if (one["kind"] == "container") {
       if (const auto made = definition::container_definition_of(one, "image")) (void)definition::container_document(*made);
     } else if (one["kind"] == "vm") {
-      if (const auto made = definition::machine_spec_of(one, "image")) (void)definition::machine_document(*made, {});
+      const auto policy = definition::machine_policy_of(one);
+      if (const auto made = definition::machine_spec_of(one, "image"); made && policy) (void)definition::machine_document(*made, {}, *policy);
     }
   }
   return 0;

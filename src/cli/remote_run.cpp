@@ -34,13 +34,12 @@ Result<Json> document_from(const Parsed& options) {
   }
   TRY_ASSIGN(const proto::VmConfig config, image_machine_from_options(options));
   TRY_ASSIGN(const domain::MachineSpec spec, spec_from_options(options, config));
-  Json out = definition::machine_document(spec, {});
+  domain::MachinePolicy policy;
   if (options.has("restart")) {
-    TRY_ASSIGN(const auto policy, domain::RestartPolicy::parse(options.last("restart")));
-    if (Json restart = definition::restart_json(policy); !restart.is_null()) out["restart"] = std::move(restart);
-    if (out.contains("restart") && options.has("rm")) return fail("--rm and --restart", "what is removed when it ends cannot be started again", "leave one of them out");
+    TRY_ASSIGN(policy.restart, domain::RestartPolicy::parse(options.last("restart")));
+    if (policy != domain::MachinePolicy{} && options.has("rm")) return fail("--rm and --restart", "what is removed when it ends cannot be started again", "leave one of them out");
   }
-  return out;
+  return definition::machine_document(spec, {}, policy);
 }
 
 /// Until it ends; its exit code. What it writes is its log from the beginning, unless somebody is to type. Ctrl-] leaves a terminal.

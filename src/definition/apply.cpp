@@ -40,7 +40,9 @@ Result<> change_machine(const DomainStore& store, Machine machine, const Json& d
   MachineNotes notes = MachineNotes::read(machine);
   notes.project = document.value("project", notes.project);
   notes.labels = document.value("labels", Json::object());
-  const bool more = std::ranges::any_of(plan.changes, [](const Change& change) { return change.field != "labels" && change.field != "project"; });
+  TRY_ASSIGN(const domain::MachinePolicy policy, machine_policy_of(document));
+  constexpr std::string_view beside[] = {"labels", "project", "restart", "autostart"};  // the machine's own file; they may change while it runs
+  const bool more = std::ranges::any_of(plan.changes, [&](const Change& change) { return std::ranges::find(beside, change.field) == std::end(beside); });
   if (more) {
     // Held while it changes, so that no start comes in between.
     TRY_ASSIGN(const host::Fd held, store.machines().lock(machine));
@@ -49,6 +51,7 @@ Result<> change_machine(const DomainStore& store, Machine machine, const Json& d
     machine.spec = std::move(wanted);
     TRY(store.machines().save(machine));
   }
+  if (policy != domain::MachinePolicy::read(machine)) TRY(policy.write(machine));
   return notes.write(machine);
 }
 

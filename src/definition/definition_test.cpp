@@ -187,6 +187,8 @@ labels: {k: v}
 networks: [lab]
 publish: ["8080:80"]
 volumes: ["/tmp:/t:ro"]
+restart: {policy: on-failure, retries: 3}
+autostart: true
 engine: soft
 cpu: common
 numaNode: 0
@@ -218,7 +220,9 @@ TEST(Documents, MachinesComeBackAsTheyWere) {
   for (const auto& [field, unused] : root["$defs"]["Hardware"]["properties"].items()) EXPECT_TRUE((*read)[0]["hardware"].contains(field)) << field;
   const auto made = machine_spec_of((*read)[0], "id");
   ASSERT_TRUE(made) << made.error().message();
-  Json out = machine_document(*made, {.project = "mine", .labels = {{"k", "v"}}});
+  const auto policy = machine_policy_of((*read)[0]);
+  ASSERT_TRUE(policy) << policy.error().message();
+  Json out = machine_document(*made, {.project = "mine", .labels = {{"k", "v"}}}, *policy);
   ASSERT_TRUE(check(out)) << out.dump(2);
   for (const Change& change : differences((*read)[0], out)) ADD_FAILURE() << change.field << " " << change.from << " " << change.to;
 }

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cmath>
 
+#include "definition/container.hpp"
 #include "definition/limits.hpp"
 #include "domain/machine_make.hpp"
 #include "host/fd.hpp"
@@ -15,7 +16,7 @@
 namespace nagaya::definition {
 namespace {
 
-constexpr const char* container_fields[] = {"restart", "health",   "autostart",     "terminal", "interactive", "system", "remove", "stopSignal", "stopTimeout", "readOnly", "privileged", "shmSize",
+constexpr const char* container_fields[] = {"health", "terminal", "interactive", "system", "remove", "stopSignal", "stopTimeout", "readOnly", "privileged", "shmSize",
                                             "ulimits",   "sysctls",       "capAdd",   "capDrop",     "security", "storageDriver", "userns", "pid", "ipc", "uts", "cgroupns",
                                             "devices",   "tmpfs",         "publishAll", "dns",       "addHosts"};
 
@@ -109,7 +110,7 @@ Result<> limit_machine(domain::MachineSpec& spec, const Json& limits) {
 Result<domain::MachineSpec> machine_spec_of(const Json& d, std::string image) {
   domain::MachineSpec out{.name = d.at("name"), .image = std::move(image), .image_name = d.at("image"), .created = proto::now_text()};
   for (const char* field : container_fields) {
-    if (d.contains(field) && d[field] != false && d[field] != Json{{"policy", "no"}}) return unsupported(field);
+    if (d.contains(field) && d[field] != false) return unsupported(field);
   }
   TRY(limit_machine(out, d.value("limits", Json::object())));
   out.command = d.value("command", std::vector<std::string>{});
@@ -153,17 +154,32 @@ Result<domain::MachineSpec> machine_spec_of(const Json& d, std::string image) {
   return out;
 }
 
+Result<domain::MachinePolicy> machine_policy_of(const Json& document) {
+  domain::MachinePolicy out;
+  if (document.contains("restart")) {
+    TRY_ASSIGN(out.restart, restart_of(document["restart"]));
+  }
+  out.autostart = document.value("autostart", false);
+  return out;
+}
+
 Result<> create_machine(const domain::MachineStore& store, const Json& document, const image::Image& image) {
   TRY_ASSIGN(domain::MachineSpec spec, machine_spec_of(document, image.id));
+  TRY_ASSIGN(const domain::MachinePolicy policy, machine_policy_of(document));
   const MachineNotes notes{.project = document.value("project", "default"), .labels = document.value("labels", Json::object())};
-  TRY(domain::make_machine(store, image, std::move(spec), [&](const domain::Machine& made) { return notes.write(made); }));
+  TRY(domain::make_machine(store, image, std::move(spec), [&](const domain::Machine& made) -> Result<> {
+    TRY(notes.write(made));
+    return policy == domain::MachinePolicy{} ? Result<>() : policy.write(made);
+  }));
   return {};
 }
 
-Json machine_document(const domain::MachineSpec& s, const MachineNotes& notes) {
+Json machine_document(const domain::MachineSpec& s, const MachineNotes& notes, const domain::MachinePolicy& policy) {
   Json out = {{"name", s.name}, {"kind", "vm"}, {"image", s.image_name}, {"project", notes.project}, {"engine", s.engine}};
   out["limits"] = machine_limits(s);
   if (!notes.labels.empty()) out["labels"] = notes.labels;
+  if (Json restart = restart_json(policy.restart); !restart.is_null()) out["restart"] = std::move(restart);
+  if (policy.autostart) out["autostart"] = true;
   const auto list = [&](const char* name, const std::vector<std::string>& values) {
     if (!values.empty()) out[name] = values;
   };

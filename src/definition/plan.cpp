@@ -31,7 +31,7 @@ Need need_of(const Domain& one, std::string_view field, bool running) {
     return container->definition.remove ? Need::anew : Need::restart;
   }
   if (one_of(field, {"image", "diskSize", "userData"})) return Need::anew;
-  return !running || one_of(field, {"labels", "project"}) ? Need::nothing : Need::restart;
+  return !running || one_of(field, {"restart", "autostart", "labels", "project"}) ? Need::nothing : Need::restart;
 }
 
 Result<Json> container_wanted(const domain::DomainStore& store, const Container& now, const Json& document) {
@@ -42,7 +42,8 @@ Result<Json> container_wanted(const domain::DomainStore& store, const Container&
 Result<Json> machine_wanted(const Machine& now, const Json& document) {
   const MachineNotes before = MachineNotes::read(now);
   TRY_ASSIGN(const domain::MachineSpec wanted, machine_spec_of(document, now.spec.image));
-  return machine_document(wanted, {.project = document.value("project", before.project), .labels = document.value("labels", Json::object())});
+  TRY_ASSIGN(const domain::MachinePolicy policy, machine_policy_of(document));
+  return machine_document(wanted, {.project = document.value("project", before.project), .labels = document.value("labels", Json::object())}, policy);
 }
 
 }  // namespace
@@ -99,7 +100,7 @@ std::vector<Change> differences(const Json& from, const Json& to) {
 }
 
 Json document_of(const Domain& one) {
-  if (const auto* machine = std::get_if<Machine>(&one)) return machine_document(machine->spec, MachineNotes::read(*machine));
+  if (const auto* machine = std::get_if<Machine>(&one)) return machine_document(machine->spec, MachineNotes::read(*machine), domain::MachinePolicy::read(*machine));
   return container_document(std::get<Container>(one).definition);
 }
 
@@ -113,6 +114,7 @@ Result<Plan> plan_domain(const domain::DomainStore& store, const Json& document)
       TRY(container_definition_of(document, "image"));
     } else {
       TRY(machine_spec_of(document, "image"));
+      TRY(machine_policy_of(document));
     }
     return Plan{};
   }

@@ -78,7 +78,7 @@ class LocalBackend final : public Backend, private Domains, private Inside {
     TRY_ASSIGN(const Domain one, find(name));
     Json out = summary(one);
     out["definition"] = by_kind(
-        one, [](const Machine& machine) { return definition::machine_document(machine.spec, definition::MachineNotes::read(machine)); },
+        one, [](const Machine& machine) { return definition::machine_document(machine.spec, definition::MachineNotes::read(machine), domain::MachinePolicy::read(machine)); },
         [](const Container& container) { return definition::container_document(container.definition); });
     return out;
   }

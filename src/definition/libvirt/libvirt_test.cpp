@@ -338,7 +338,7 @@ Json settled(const char* yaml) {
   EXPECT_TRUE(read) << read.error().message();
   const auto spec = machine_spec_of((*read)[0], "id");
   EXPECT_TRUE(spec) << spec.error().message();
-  Json out = machine_document(*spec, {.project = (*read)[0].value("project", "default"), .labels = (*read)[0].value("labels", Json::object())});
+  Json out = machine_document(*spec, {.project = (*read)[0].value("project", "default"), .labels = (*read)[0].value("labels", Json::object())}, {});
   EXPECT_TRUE(check(out));
   return out;
 }
@@ -352,7 +352,7 @@ void expect_back(const Json& document, const std::optional<Boot>& boot, const Js
   // As apply would find it.
   const auto spec = machine_spec_of(back->document, "id");
   ASSERT_TRUE(spec) << spec.error().message();
-  const Json again = machine_document(*spec, {.project = back->document.value("project", "default"), .labels = back->document.value("labels", Json::object())});
+  const Json again = machine_document(*spec, {.project = back->document.value("project", "default"), .labels = back->document.value("labels", Json::object())}, {});
   for (const Change& change : differences(wanted, again)) ADD_FAILURE() << change.field << " " << change.from << " " << change.to << "\n" << out->xml;
 }
 
