@@ -30,8 +30,9 @@ constexpr u64 compute_us = 500;       ///< a program that computes as long as th
 constexpr u64 short_us = 150;         ///< what ends sooner by itself was not worth it
 constexpr u64 resume_us = 8;          ///< what a switch to the process and back costs beside what is measured
 constexpr i64 credit_us = 40'000;     ///< how far what was gained counts later
-constexpr i64 most_advance_us = 30'000, least_advance_us = 6000;  ///< what may be spent before anything is gained; half as much after each failure
-constexpr u64 least_closed_ms = 50, most_closed_ms = 3200;
+constexpr i64 most_advance_us = 24'000, others_advance_us = 10'000, least_advance_us = 4000;  ///< what may be spent before anything is gained; half as much after each failure
+constexpr u64 least_closed_ms = 40, most_closed_ms = 3200;  ///< for the program that did not gain
+constexpr u64 others_part = 8;        ///< other programs wait for this part of it
 constexpr u64 renew_ms = 10'000;      ///< accessed bits that the guest has cleared are set again after that time at the latest
 
 /// Processor time of this thread.
@@ -40,6 +41,9 @@ u64 thread_us() {
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return static_cast<u64>(t.tv_sec) * 1'000'000 + static_cast<u64>(t.tv_nsec) / 1000;
 }
+
+/// What the guest's system gives each program one of.
+u64 address_space(const SoftCpu& cpu) { return cpu.s.cr3 & 0x000ffffffffff000; }
 
 bool data_selector(u16 selector) { return selector == 0 || selector == program_ss; }
 
@@ -93,7 +97,10 @@ void Direct::notice(SoftCpu& cpu) {
   }
   // As often as it came back from the kernel, it computed so long each time, on the average.
   const u64 each = compute_us * tsc_khz_ / 1000, times = cpu.program_returns - seen_returns_;
-  if (static_cast<i64>(now - closed_until_) >= 0 && now - seen_at_ >= std::max<u64>(times, 1) * each) cpu.direct_wanted = 1;
+  const bool another = address_space(cpu) != closed_space_;
+  const u64 until = another ? others_until_ : closed_until_;
+  if (another) advance_us_ = std::max(advance_us_, others_advance_us);  // what one did not gain by, the next one may
+  if (static_cast<i64>(now - until) >= 0 && now - seen_at_ >= std::max<u64>(times, 1) * each) cpu.direct_wanted = 1;
 }
 
 bool Direct::put(SoftCpu& cpu) {
@@ -259,7 +266,10 @@ void Direct::settle(SoftCpu& cpu, u64 inside, u64 around, bool served) {
   balance_us_ = 0;
   advance_us_ = std::max(advance_us_ / 2, least_advance_us);
   closed_ms_ = std::clamp(2 * closed_ms_, least_closed_ms, most_closed_ms);
-  closed_until_ = host::rdtsc() + closed_ms_ * tsc_khz_;
+  closed_space_ = address_space(cpu);
+  const u64 now = host::rdtsc();
+  closed_until_ = now + closed_ms_ * tsc_khz_;
+  others_until_ = now + closed_ms_ * tsc_khz_ / others_part;
   cpu.direct_wanted = 0;
 }
 

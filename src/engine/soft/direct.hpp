@@ -50,7 +50,8 @@ class Direct {
   bool useless_ = false;  // the host does not let it go on
   i64 balance_us_ = 0;  // what it has brought so far
   i64 advance_us_ = 0;  // how far below zero the balance may be
-  u64 tsc_khz_ = 0, closed_until_ = 0, closed_ms_ = 0, renewed_ = 0;
+  u64 tsc_khz_ = 0, renewed_ = 0;
+  u64 closed_until_ = 0, closed_ms_ = 0, closed_space_ = 0, others_until_ = 0;  // until when it pauses, for one address space and for the others
   u64 seen_at_ = 0, seen_returns_ = 0;  // when the vCPU was last seen outside of a program, and how often one had gone on by then
   u64 entered_ = 0, stops_[8] = {}, fixes_ = 0, inside_us_ = 0, around_us_ = 0, pauses_ = 0;
 };
