@@ -6,6 +6,7 @@
 #include "cli/launch.hpp"
 #include "cli/parse.hpp"
 #include "cli/remote.hpp"
+#include "host/dirs.hpp"
 #include "proto/exit_codes.hpp"
 
 namespace nagaya::cli {
@@ -28,6 +29,7 @@ Result<int> dispatch(std::span<const std::string> words) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     return 0;
   }
+  TRY(host::check_dirs());
   return command->run(options);
 }
 

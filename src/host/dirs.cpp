@@ -27,6 +27,14 @@ std::string home() {
 
 }  // namespace
 
+Result<> check_dirs() {
+  for (const char* name : {"NAGAYA_STATE_DIR", "NAGAYA_RUNTIME_DIR", "NAGAYA_CACHE_DIR"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr && *value != '\0' && *value != '/') return fail(name, std::string("'") + value + "' is no absolute path");
+  }
+  return {};
+}
+
 std::string state_dir() { return choose("NAGAYA_STATE_DIR", "/var/lib/nagaya", "XDG_STATE_HOME", home() + "/.local/state/nagaya"); }
 
 std::string runtime_dir() {

@@ -3,8 +3,12 @@
 #pragma once
 #include <string>
 
+#include "base/result.hpp"
+
 namespace nagaya::host {
 
+/// Refuses a variable of our own that names no absolute path: processes of ours work in other folders than who set it.
+[[nodiscard]] Result<> check_dirs();
 /// Images, volumes, networks, disks of machines: $NAGAYA_STATE_DIR, /var/lib/nagaya, or $XDG_STATE_HOME/nagaya.
 [[nodiscard]] std::string state_dir();
 /// Sockets of what runs now: $NAGAYA_RUNTIME_DIR, /run/nagaya, or $XDG_RUNTIME_DIR/nagaya (/tmp/nagaya-UID without it).

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdlib>
 
+#include "host/dirs.hpp"
 #include "host/event_loop.hpp"
 #include "host/fd.hpp"
 #include "host/process.hpp"
@@ -229,6 +230,22 @@ TEST(SignalFd, SignalsArriveAsReads) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
+}
+
+TEST(Dirs, OwnVariablesNameAbsolutePaths) {
+  for (const char* name : {"NAGAYA_STATE_DIR", "NAGAYA_RUNTIME_DIR", "NAGAYA_CACHE_DIR"}) {
+    const char* before = std::getenv(name);
+    const std::string kept = before != nullptr ? before : "";
+    ::setenv(name, "build/state", 1);
+    const auto refused = check_dirs();
+    EXPECT_FALSE(refused);
+    if (!refused) EXPECT_NE(refused.error().message().find("build/state"), std::string::npos);
+    ::setenv(name, "/build/state", 1);
+    EXPECT_TRUE(check_dirs());
+    ::setenv(name, "", 1);
+    EXPECT_TRUE(check_dirs());
+    before != nullptr ? ::setenv(name, kept.c_str(), 1) : ::unsetenv(name);
+  }
 }
 
 }  // namespace
