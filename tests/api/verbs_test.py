@@ -3,12 +3,15 @@
 Usage: verbs_test.py NAGAYA GUESTS STATE
 GUESTS: folder with busybox; STATE: a state folder, made when it is missing; the guests' kernel is fetched into it once. Needs root; exit
 code 77 says what is missing."""
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 
 from both_kinds import BUSY, GONE, OK, STATUS, WRONG, Host
+from harness import UnixConnection
 
 # What a step gives (both_kinds.py), of both kinds and any way. {name} is the domain, {other} its second name.
 TABLE = [
@@ -122,6 +125,55 @@ def definitions(host, check):
             check(done.returncode == 0 and done.stdout.count(said) == 2, f"objects {words}: {done.stdout} {done.stderr}")
 
 
+def tar_of(name, content):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(content), 0o640
+        tar.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def content_of(tar, name):
+    with tarfile.open(fileobj=io.BytesIO(tar), mode="r") as read:
+        return read.extractfile(name).read()
+
+
+def files(host, check):
+    """cp of both kinds: what the command brings in, the API gives out, and the other way round."""
+    for kind in ("container", "vm"):
+        name = f"verbs-f-{kind}-{os.getpid()}"
+        host.make(kind, name)
+        check(host.say("start", "-d", "-q", name).returncode == 0, f"start of {name}")
+        host.ready(name)
+        path = f"/v1/domains/{name}/files?path="
+
+        def request(method, where, body=None):
+            connection = UnixConnection(host.socket, timeout=60)
+            connection.request(method, path + where, body, {"Content-Type": "application/x-tar"} if body else {})
+            response = connection.getresponse()
+            got = response.status, response.read()
+            connection.close()
+            return got
+
+        def command(*words, text=b""):
+            return subprocess.run([host.nagaya, "cp", *words], env=host.environment, input=text, capture_output=True, timeout=60, check=False)
+
+        content = os.urandom(200_000)
+        done = command("-", f"{name}:/", text=tar_of("one", content))
+        check(done.returncode == 0, f"cp into {name}: {done.stderr}")
+        status, tar = request("GET", "/one")
+        check(status == 200 and content_of(tar, "one") == content, f"the file of {name} by the API: {status}")
+        status, said = request("PUT", "/", tar_of("two", content[::-1]))
+        check(status == 204, f"a file into {name} by the API: {status} {said}")
+        done = command(f"{name}:/two", "-")
+        check(done.returncode == 0 and content_of(done.stdout, "two") == content[::-1], f"cp out of {name}: {done.returncode} {done.stderr}")
+        check(request("GET", "/none")[0] == 404, f"a file that {name} has not, by the API: {request('GET', '/none')}")
+        check(command(f"{name}:/none", "-").returncode == 125, f"a file that {name} has not")
+        host.say("rm", "-f", name)
+        print(f"files of {kind}: done", flush=True)
+
+
 def by_command(host, words, names, where=()):
     done = host.say(*where, *(w.format(**names) for w in words.split()))
     code = done.returncode
@@ -154,6 +206,7 @@ def main():
             print("FAILED", what, flush=True)
 
     try:
+        files(host, check)
         definitions(host, check)
         remote = ("--host", "unix://" + host.socket)
         for way in ("command", "request", "host"):

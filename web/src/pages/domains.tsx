@@ -68,12 +68,13 @@ export function DomainsPage() {
 function Filters({ filter, set, projects, shown, total }: { filter: Filter; set: (f: Partial<Filter>) => void; projects: string[]; shown: number; total: number | undefined }) {
   const [typed, setTyped] = useState(filter.text);
   // The address follows what is typed; only a change from elsewhere (the way back, “Clear”) comes into the field, else a slow page would
-  // put older letters over newer ones.
+  // put older letters over newer ones. An effect comes after the screen was drawn, so it asks for the address of then: more may have been typed.
   const sent = useRef(filter.text);
   useEffect(() => {
-    if (filter.text === sent.current) return;
-    sent.current = filter.text;
-    setTyped(filter.text);
+    const now = route.value.query.get('text') ?? '';
+    if (now === sent.current) return;
+    sent.current = now;
+    setTyped(now);
   }, [filter.text]);
   const type = (words: string) => {
     sent.current = words;
