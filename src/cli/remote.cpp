@@ -7,9 +7,11 @@
 #include <cstdlib>
 
 #include "cli/help.hpp"
+#include "cli/launch.hpp"
 #include "cli/parse.hpp"
 #include "host/dirs.hpp"
 #include "host/fd.hpp"
+#include "proto/exit_codes.hpp"
 
 namespace nagaya::cli {
 namespace {
@@ -60,6 +62,25 @@ Result<api::Client> remote_client(const RemoteOptions& options) {
   remote.certificate = options.certificate;
   remote.key = options.key;
   return api::Client(std::move(remote));
+}
+
+CommandSpec done_there(const char* name, const api::Client& client, Result<int> (*act)(const api::Client&, const Parsed&)) {
+  CommandSpec out = *find_command(name);
+  out.run = [client, act](const Parsed& options) { return act(client, options); };
+  return out;
+}
+
+int each_there(const std::vector<std::string>& names, const std::function<Result<>(const std::string&)>& act) {
+  int code = 0;
+  for (const std::string& name : names) {
+    if (const auto done = act(name)) {
+      fmt::print("{}\n", name);
+    } else {
+      complain(done.error());
+      code = proto::exit_failure;
+    }
+  }
+  return code;
 }
 
 Result<int> run_remote(const RemoteOptions& options, std::span<const std::string> words) {

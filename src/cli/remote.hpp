@@ -1,5 +1,6 @@
 // The command line over a server: "nagaya --host unix:///path|https://name:port [--token-file FILE] VERB".
 #pragma once
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,6 +27,10 @@ struct RemoteOptions {
 /// "serve" and "token", which are found without --host, too.
 [[nodiscard]] CommandSpec serve_command();
 [[nodiscard]] CommandSpec token_command();
+/// The command of this host's words, done on a server.
+[[nodiscard]] CommandSpec done_there(const char* name, const api::Client& client, Result<int> (*act)(const api::Client&, const Parsed&));
+/// Does the same to each and prints its name; all are tried, and a failure gives 125.
+[[nodiscard]] int each_there(const std::vector<std::string>& names, const std::function<Result<>(const std::string&)>& act);
 /// Progress of an operation, for a person who looks.
 void tell_progress(const std::string& text);
 /// Where the API has a domain.

@@ -43,19 +43,9 @@ Result<std::optional<u64>> number_of(const Parsed& options, const char* key) {
   return std::optional<u64>(value);
 }
 
-/// Does the same to each; all are tried, and a failure gives 125.
 Result<int> for_each(const Parsed& options, const char* verb, const std::function<Result<>(const std::string&)>& act) {
   if (options.all("NAME").empty()) return fail(fmt::format("nagaya {}", verb), "no domain is named", "'nagaya ps -a' lists them");
-  int code = 0;
-  for (const std::string& name : options.all("NAME")) {
-    if (auto done = act(name)) {
-      fmt::print("{}\n", name);
-    } else {
-      complain(done.error());
-      code = 125;
-    }
-  }
-  return code;
+  return each_there(options.all("NAME"), act);
 }
 
 CommandSpec life_verb(const Client& client, const char* verb, const char* summary) {

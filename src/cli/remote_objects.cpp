@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cstdio>
 
-#include "cli/launch.hpp"
 #include "cli/remote.hpp"
 #include "cli/table.hpp"
 
@@ -17,18 +16,11 @@ using Json = nlohmann::json;
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
-/// Removes each; all are tried, and a failure gives 125.
 Result<int> remove_each(const Client& client, const std::string& folder, const std::vector<std::string>& names) {
-  int code = 0;
-  for (const std::string& name : names) {
-    if (const auto done = client.call("DELETE", folder + url_part(name))) {
-      print(name + "\n");
-    } else {
-      complain(done.error());
-      code = 125;
-    }
-  }
-  return code;
+  return each_there(names, [&](const std::string& name) -> Result<> {
+    TRY(client.call("DELETE", folder + url_part(name)));
+    return {};
+  });
 }
 
 Result<int> create_network(const Client& client, const Parsed& options) {
@@ -90,15 +82,7 @@ Result<int> rmi(const Client& client, const Parsed& options) {
 }  // namespace
 
 std::vector<CommandSpec> remote_object_commands(const Client& client) {
-  std::vector<CommandSpec> out;
-  const auto add = [&](const char* name, Result<int> (*act)(const Client&, const Parsed&)) {
-    CommandSpec command = *find_command(name);
-    command.run = [client, act](const Parsed& options) { return act(client, options); };
-    out.push_back(std::move(command));
-  };
-  add("network", network);
-  add("rmi", rmi);
-  return out;
+  return {done_there("network", client, network), done_there("rmi", client, rmi)};
 }
 
 }  // namespace nagaya::cli

@@ -34,11 +34,7 @@ Result<Json> document_from(const Parsed& options) {
   }
   TRY_ASSIGN(const proto::VmConfig config, image_machine_from_options(options));
   TRY_ASSIGN(const domain::MachineSpec spec, spec_from_options(options, config));
-  domain::MachinePolicy policy;
-  if (options.has("restart")) {
-    TRY_ASSIGN(policy.restart, domain::RestartPolicy::parse(options.last("restart")));
-    if (policy != domain::MachinePolicy{} && options.has("rm")) return fail("--rm and --restart", "what is removed when it ends cannot be started again", "leave one of them out");
-  }
+  TRY_ASSIGN(const domain::MachinePolicy policy, policy_from_options(options));
   return definition::machine_document(spec, {}, policy);
 }
 
@@ -152,19 +148,8 @@ Result<int> port(const Client& client, const Parsed& options) {
 }  // namespace
 
 std::vector<CommandSpec> remote_making_commands(const Client& client) {
-  std::vector<CommandSpec> out;
-  // The same words as here, done there.
-  const auto add = [&](const char* name, Result<int> (*act)(const Client&, const Parsed&)) {
-    CommandSpec command = *find_command(name);
-    command.run = [client, act](const Parsed& options) { return act(client, options); };
-    out.push_back(std::move(command));
-  };
-  add("run", run);
-  add("rename", rename);
-  add("update", update);
-  add("top", top);
-  add("port", port);
-  return out;
+  return {done_there("run", client, run), done_there("rename", client, rename), done_there("update", client, update), done_there("top", client, top),
+          done_there("port", client, port)};
 }
 
 }  // namespace nagaya::cli

@@ -122,6 +122,15 @@ Result<domain::MachineSpec> spec_from_options(const Parsed& options, const proto
   return spec;
 }
 
+Result<domain::MachinePolicy> policy_from_options(const Parsed& options) {
+  domain::MachinePolicy out;
+  if (options.has("restart")) {
+    TRY_ASSIGN(out.restart, domain::RestartPolicy::parse(options.last("restart")));
+  }
+  if (out != domain::MachinePolicy{} && options.has("rm")) return fail("--rm and --restart", "what is removed when it ends cannot be started again", "leave one of them out");
+  return out;
+}
+
 Result<int> run_image(const Parsed& options, const proto::VmConfig& config) {
   TRY_ASSIGN(domain::MachineSpec spec, spec_from_options(options, config));
   TRY_ASSIGN(const image::Image image, image_for_run(spec.image_name, options.has("quiet"), ImageUse::machine));
@@ -137,13 +146,9 @@ Result<int> run_image(const Parsed& options, const proto::VmConfig& config) {
   }
   const domain::MachineStore store;
   const bool remove_after = options.has("rm");
-  domain::MachinePolicy policy;
-  if (options.has("restart")) {
-    TRY_ASSIGN(policy.restart, domain::RestartPolicy::parse(options.last("restart")));
-  }
-  if (policy != domain::MachinePolicy{}) {
-    if (remove_after) return fail("--rm and --restart", "what is removed when it ends cannot be started again", "leave one of them out");
-    if (image.kind == image::Kind::disk && !spec.command.empty()) return fail("--restart", "a whole system that runs one command ends with it", "leave it or the command out");
+  TRY_ASSIGN(const domain::MachinePolicy policy, policy_from_options(options));
+  if (policy != domain::MachinePolicy{} && image.kind == image::Kind::disk && !spec.command.empty()) {
+    return fail("--restart", "a whole system that runs one command ends with it", "leave it or the command out");
   }
   TRY_ASSIGN(const domain::Machine machine, domain::make_machine(store, image, std::move(spec), [&](const domain::Machine& made) {
                return policy == domain::MachinePolicy{} ? Result<>() : policy.write(made);

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "cli/command.hpp"
+#include "domain/machine_policy.hpp"
 #include "domain/machine_spec.hpp"
 #include "proto/vm_config.hpp"
 
@@ -13,6 +14,9 @@ namespace nagaya::cli {
 
 /// What the options say about the machine; `memory`, processors, engine and devices are taken from `config`.
 [[nodiscard]] Result<domain::MachineSpec> spec_from_options(const Parsed& options, const proto::VmConfig& config);
+
+/// --restart. It does not go with --rm.
+[[nodiscard]] Result<domain::MachinePolicy> policy_from_options(const Parsed& options);
 
 /// Makes and starts it.
 [[nodiscard]] Result<int> run_image(const Parsed& options, const proto::VmConfig& config);

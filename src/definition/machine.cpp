@@ -154,13 +154,12 @@ Result<domain::MachineSpec> machine_spec_of(const Json& d, std::string image) {
   return out;
 }
 
-Result<domain::MachinePolicy> machine_policy_of(const Json& document) {
-  domain::MachinePolicy out;
+Result<domain::MachinePolicy> machine_policy_of(const Json& document, domain::MachinePolicy now) {
   if (document.contains("restart")) {
-    TRY_ASSIGN(out.restart, restart_of(document["restart"]));
+    TRY_ASSIGN(now.restart, restart_of(document["restart"]));
   }
-  out.autostart = document.value("autostart", false);
-  return out;
+  now.autostart = document.value("autostart", now.autostart);
+  return now;
 }
 
 Result<> create_machine(const domain::MachineStore& store, const Json& document, const image::Image& image) {

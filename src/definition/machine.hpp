@@ -17,8 +17,8 @@ struct MachineNotes {
 
 /// `image` is the id. Errors have EINVAL or, for fields of containers, EOPNOTSUPP.
 [[nodiscard]] Result<domain::MachineSpec> machine_spec_of(const Json& document, std::string image);
-/// Whether it is started again; EINVAL.
-[[nodiscard]] Result<domain::MachinePolicy> machine_policy_of(const Json& document);
+/// Whether it is started again, where the document says so; else as it is `now`. Errors have EINVAL.
+[[nodiscard]] Result<domain::MachinePolicy> machine_policy_of(const Json& document, domain::MachinePolicy now = {});
 /// Makes it, all or nothing.
 [[nodiscard]] Result<> create_machine(const domain::MachineStore& store, const Json& document, const image::Image& image);
 /// Changes what `limits` names: memory and processors are the machine's, the others those of its process. Errors have EINVAL.

@@ -149,7 +149,6 @@ Result<Container> ContainerStore::find(const std::string& name) const {
 Result<std::vector<Container>> ContainerStore::list(std::vector<std::string>* unreadable) const {
   std::vector<Container> out;
   std::error_code error;
-  sweep_domains(state_ + "/domains");
   for (const auto& entry : fs::directory_iterator(state_ + "/domains", error)) {
     const std::string name = entry.path().filename().string();
     if (!proto::plain_name(name) || ::access(places_of(name).definition().c_str(), F_OK) != 0) continue;

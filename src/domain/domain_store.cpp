@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "domain/folder_lock.hpp"
 #include "host/dirs.hpp"
 #include "proto/device_config.hpp"
 
@@ -51,6 +52,7 @@ Result<Domain> DomainStore::find(const std::string& name) const {
 }
 
 Result<std::vector<Domain>> DomainStore::list(std::vector<std::string>* unreadable) const {
+  sweep_domains(domains_);
   TRY_ASSIGN(auto machines, machines_.list(unreadable));
   TRY_ASSIGN(auto containers, containers_.list(unreadable));
   std::vector<Domain> out;

@@ -164,3 +164,25 @@ class Visitor:
             self.process.terminate()
             self.process.wait(60)
         return 0
+
+
+def on_server(arguments, run):
+    """Calls run(host, check) with a server of its own for NAGAYA GUESTS STATE; the exit code."""
+    if os.geteuid() != 0:
+        print("skipped: this test of containers is root's")
+        return 77
+    host = Host(*arguments)
+    failures = 0
+
+    def check(ok, what):
+        nonlocal failures
+        if not ok:
+            failures += 1
+            print("FAILED", what, flush=True)
+
+    try:
+        run(host, check)
+    finally:
+        check(host.close() == 0, "the server did not end well")
+    print(f"{failures} failures")
+    return 1 if failures else 0

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from both_kinds import OK, STATUS, WRONG, Host, Visitor
+from both_kinds import OK, STATUS, WRONG, Visitor, on_server
 
 
 def live_limits(host, check):
@@ -277,30 +277,11 @@ def objects(host, check):
 PARTS = [objects, consoles, signals, restarts, live_limits, runs_on_server]
 
 
-def main():
-    nagaya, guests, state, *wanted = sys.argv[1:]
-    if os.geteuid() != 0:
-        print("skipped: this test of containers is root's")
-        return 77
-    host = Host(nagaya, guests, state)
-    failures = 0
-
-    def check(ok, what):
-        nonlocal failures
-        if not ok:
-            failures += 1
-            print("FAILED", what, flush=True)
-
-    try:
-        for part in PARTS:
-            if not wanted or part.__name__ in wanted:
-                part(host, check)
-    finally:
-        if host.close() != 0:
-            failures += 1
-            print("FAILED the server did not end well")
-    print(f"{failures} failures")
-    return 1 if failures else 0
+def run(host, check):
+    wanted = sys.argv[4:]
+    for part in PARTS:
+        if not wanted or part.__name__ in wanted:
+            part(host, check)
 
 
-sys.exit(main())
+sys.exit(on_server(sys.argv[1:4], run))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 
-from both_kinds import BUSY, GONE, OK, STATUS, WRONG, Host
+from both_kinds import BUSY, GONE, OK, STATUS, WRONG, on_server
 from harness import UnixConnection
 
 # What a step gives (both_kinds.py), of both kinds and any way. {name} is the domain, {other} its second name.
@@ -191,47 +191,25 @@ def by_request(host, request, names):
     return STATUS.get(status, status), said
 
 
-def main():
-    nagaya, guests, state = sys.argv[1:4]
-    if os.geteuid() != 0:
-        print("skipped: this test of containers is root's")
-        return 77
-    host = Host(nagaya, guests, state)
-    failures = 0
-
-    def check(ok, what):
-        nonlocal failures
-        if not ok:
-            failures += 1
-            print("FAILED", what, flush=True)
-
-    try:
-        files(host, check)
-        definitions(host, check)
-        remote = ("--host", "unix://" + host.socket)
-        for way in ("command", "request", "host"):
-            for kind in ("container", "vm"):
-                names = {"name": f"verbs-a-{way}-{kind}-{os.getpid()}", "other": f"verbs-b-{way}-{kind}-{os.getpid()}"}
-                host.make(kind, names["name"])
-                for step, words, request, wanted in TABLE:
-                    if way == "request" and request is None:
-                        continue
-                    got, said = by_request(host, request, names) if way == "request" else by_command(host, words, names, remote if way == "host" else ())
-                    expected = wanted
-                    if way != "request" and wanted in (GONE, BUSY, WRONG):
-                        expected = "error"
-                    if got != expected:
-                        failures += 1
-                        print(f"FAILED {step}, {kind}, by {way}: {got} instead of {expected}: {str(said)[:300]}", flush=True)
-                    if step.startswith(("start", "restart")) and got == OK:
-                        host.ready(names["name"])
-                print(f"{kind} by {way}: done", flush=True)
-    finally:
-        if host.close() != 0:
-            failures += 1
-            print("FAILED the server did not end well")
-    print(f"{len(TABLE)} steps, {failures} failures")
-    return 1 if failures else 0
+def run(host, check):
+    files(host, check)
+    definitions(host, check)
+    remote = ("--host", "unix://" + host.socket)
+    for way in ("command", "request", "host"):
+        for kind in ("container", "vm"):
+            names = {"name": f"verbs-a-{way}-{kind}-{os.getpid()}", "other": f"verbs-b-{way}-{kind}-{os.getpid()}"}
+            host.make(kind, names["name"])
+            for step, words, request, wanted in TABLE:
+                if way == "request" and request is None:
+                    continue
+                got, said = by_request(host, request, names) if way == "request" else by_command(host, words, names, remote if way == "host" else ())
+                expected = wanted
+                if way != "request" and wanted in (GONE, BUSY, WRONG):
+                    expected = "error"
+                check(got == expected, f"{step}, {kind}, by {way}: {got} instead of {expected}: {str(said)[:300]}")
+                if step.startswith(("start", "restart")) and got == OK:
+                    host.ready(names["name"])
+            print(f"{kind} by {way}: done", flush=True)
 
 
-sys.exit(main())
+sys.exit(on_server(sys.argv[1:4], run))

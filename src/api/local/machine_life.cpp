@@ -4,7 +4,6 @@
 
 #include "api/local/life.hpp"
 #include "api/local/machine_view.hpp"
-#include "definition/container.hpp"
 #include "domain/container_control.hpp"
 #include "domain/machine_control.hpp"
 #include "domain/machine_make.hpp"
@@ -19,46 +18,29 @@ using domain::MachineStore;
 constexpr unsigned usual_stop_seconds = 60;
 
 Result<> stop(const MachineStore& store, const Machine& machine, const Json& action, Task& task) {
-  TRY(domain::mark_stopped(machine));
   TRY(end_slowly([&] { return store.running(machine); }, [&] { return domain::ask_machine_to_stop(store, machine); }, action.value("timeout", usual_stop_seconds), task));
   return store.running(machine) ? domain::stop_machine(store, machine, 0) : Result<>();
-}
-
-// "restart" and "autostart" of a definition or an update.
-Result<> keep_policy(const Machine& machine, const Json& said) {
-  domain::MachinePolicy policy = domain::MachinePolicy::read(machine);
-  if (said.contains("restart")) {
-    TRY_ASSIGN(policy.restart, definition::restart_of(said["restart"]));
-  }
-  policy.autostart = said.value("autostart", policy.autostart);
-  return policy.write(machine);
 }
 
 }  // namespace
 
 Result<> create_machine(const MachineStore& store, const Json& document, const image::Image& image, Task& task) {
   task.progress(0.9, "making its disk");
-  // The policy is kept beside the definition.
-  Json rest = document;
-  rest.erase("restart");
-  rest.erase("autostart");
-  auto made = definition::create_machine(store, rest, image);
+  auto made = definition::create_machine(store, document, image);
   if (!made && made.error().code == 0) made.error().code = EINVAL;
-  if (!made || (!document.contains("restart") && !document.contains("autostart"))) return made;
-  TRY_ASSIGN(const Machine machine, store.find(document.at("name").get<std::string>()));
-  auto kept = keep_policy(machine, document);
-  if (!kept) (void)store.remove(machine);
-  return kept;
+  return made;
 }
 
 Result<> update_machine(const MachineStore& store, const Machine& machine, const Json& update) {
-  if (update.contains("restart") || update.contains("autostart")) TRY(keep_policy(machine, update));
+  const domain::MachinePolicy before = domain::MachinePolicy::read(machine);
+  TRY_ASSIGN(const domain::MachinePolicy policy, definition::machine_policy_of(update, before));
   definition::MachineNotes notes = definition::MachineNotes::read(machine);
   if (update.contains("limits")) {
     domain::MachineSpec wanted = machine.spec;
     TRY(definition::limit_machine(wanted, update["limits"]));
     TRY(domain::update_machine(store, machine, wanted));
   }
+  if (policy != before) TRY(policy.write(machine));
   if (update.contains("labels")) {
     notes.labels = update["labels"];
     TRY(notes.write(machine));
